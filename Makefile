@@ -1,0 +1,84 @@
+# Every verb of the project. People and CI call the same ones. `make` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-core test-system build check fmt lint layers doc deny generated generate bench prepare clean
+
+# Where rustup puts cargo, for a shell that was opened before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+CARGO ?= cargo
+CORES := -p skerry-terms -p skerry-agent-core -p skerry-controller-core
+CRD_DIRS := charts/skerry/crds deploy/crds
+
+help: ## lists the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## from a bare machine to a page served by an edge node; leaves it running to play with
+	@deploy/demo.sh up
+
+demo-down: ## ends everything that `make demo` started
+	@deploy/demo.sh down
+
+test: prepare ## all tests: pure, shells, and the whole system on a real API server and Docker
+	@echo "==> building"
+	@$(CARGO) build --workspace --bins
+	@echo "==> tests"
+	@$(CARGO) test --workspace
+
+test-core: ## the pure crates only: no Docker, no API server, a few seconds
+	@$(CARGO) test --quiet $(CORES)
+
+test-system: prepare ## the whole-system tests only; FILTER=name picks some
+	@$(CARGO) test --workspace --test system -- $(FILTER)
+
+prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver and etcd
+	@tests/host/prepare.sh --docker --registry --go
+	@tests/host/test-image.sh >/dev/null
+	@tests/kube/assets.sh >/dev/null
+
+build: ## debug builds of both daemons
+	@$(CARGO) build --workspace --bins
+
+check: fmt lint layers doc deny generated ## everything that needs no running system
+
+fmt: ## formatting
+	@echo "==> fmt"
+	@$(CARGO) fmt --all --check
+
+lint: ## clippy, warnings are errors
+	@echo "==> clippy"
+	@$(CARGO) clippy --quiet --workspace --all-targets --all-features -- -D warnings
+
+layers: ## proves that the pure crates know no IO, and that each library stays in its room
+	@echo "==> layers"
+	@tests/layers.sh
+
+doc: ## documentation without warnings
+	@echo "==> doc"
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps --document-private-items
+
+deny: ## licences, banned crates, sources (needs cargo-deny)
+	@echo "==> deny"
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --log-level error check bans licenses sources; \
+	else echo "cargo-deny is not installed, licences are not checked; get it: cargo install --locked cargo-deny"; fi
+
+generated: ## fails when a generated file is not what its source gives
+	@echo "==> generated files"
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	$(CARGO) run --quiet -p skerry-api --features kube --example generate-crds -- "$$tmp" && \
+	for dir in $(CRD_DIRS); do diff -u "$$dir" "$$tmp" || { echo "run: make generate"; exit 1; }; done
+
+generate: ## writes the generated files: the CRDs
+	@$(CARGO) run --quiet -p skerry-api --features kube --example generate-crds -- $(CRD_DIRS)
+
+bench: prepare ## measures the budgets, prints a table, writes target/bench.json; ONLY=id,… picks some
+	@echo "==> building for release"
+	@$(CARGO) build --release -p skerry-controller
+	@$(CARGO) build --profile agent -p skerry-agent
+	@$(CARGO) build --release -p skerry-tests --bin skerry-bench
+	@ln -f target/agent/skerry-agent target/release/skerry-agent
+	@target/release/skerry-bench $(if $(ONLY),--only $(ONLY))
+
+clean: demo-down ## removes the build
+	@$(CARGO) clean

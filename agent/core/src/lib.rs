@@ -1,0 +1,35 @@
+//! What the agent decides. Everything here is a pure function over data: no clock, no disk, no Docker, no network.
+//! The shell in `skerry-agent` observes, calls [`plan`], executes, and tells [`Memory`] how it went.
+//!
+//! ```text
+//! Desired + Observed + Memory + now ──plan──▶ Plan ──execute (shell)──▶ Outcome ──record──▶ Memory
+//!                                       └──report──▶ AppStatus per app ──▶ Session ──▶ controller
+//! ```
+
+mod backoff;
+mod clock;
+mod desired;
+mod hash;
+mod memory;
+mod observed;
+mod plan;
+mod report;
+mod session;
+
+pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
+pub use clock::{Monotonic, WallMillis};
+pub use desired::{
+    Container, Desired, DesiredApp, EnvVar, HostPort, Limits, Network, Port, Protocol, PullPolicy,
+    RestartPolicy, SpecError, ValidApp,
+};
+pub use hash::SpecHash;
+pub use memory::{Failure, Memory, Outcome, Step, Termination};
+pub use observed::{
+    ContainerId, ContainerState, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim, Role,
+    World,
+};
+pub use plan::{
+    Action, AppPlan, CreateSpec, Join, Plan, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
+};
+pub use report::{AppStatus, ContainerStatus, report};
+pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};

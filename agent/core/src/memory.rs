@@ -1,0 +1,240 @@
+//! What the agent remembers between two looks at the box: how often a container ended, what Docker refused, what is being done right now.
+//! It is not stored: after a restart of the agent every wait begins anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use skerry_terms::AppKey;
+
+use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
+use crate::plan::{Unit, units};
+use crate::{
+    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Role, SpecHash, WallMillis, World,
+};
+
+/// A container that ran this long is healthy: its next end counts as the first. Kubernetes' figure.
+const HEALTHY_RUN: Duration = Duration::from_secs(600);
+
+/// What the planner remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    crashes: BTreeMap<(AppKey, Role), Crash>,
+    failures: BTreeMap<(AppKey, Subject), Failure>,
+    /// Containers with `imagePullPolicy: Always` whose image was pulled for the creation that comes next.
+    fresh: BTreeSet<(AppKey, Role, SpecHash)>,
+    /// What the executor does at this moment. Written by the shell.
+    executing: BTreeMap<AppKey, Step>,
+}
+
+/// How a container's runs ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Crash {
+    /// The spec that it ran with; another one starts with a clean slate.
+    hash: SpecHash,
+    /// The run that was counted last.
+    id: ContainerId,
+    /// Ends in a row without a healthy run in between.
+    pub(crate) count: u32,
+    pub(crate) restart_at: Monotonic,
+    pub(crate) last: Termination,
+}
+
+/// How one run of a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Termination {
+    pub exit_code: i64,
+    pub oom_killed: bool,
+    pub started_at: WallMillis,
+    pub finished_at: WallMillis,
+}
+
+/// What was tried in vain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
+    Pull(Role),
+    /// Create or start.
+    Launch(Role),
+    /// Stop or remove.
+    Cleanup,
+}
+
+/// Something that Docker refused, and when it is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For a pull or a launch: the spec that it was for; another one is tried at once.
+    pub(crate) hash: Option<SpecHash>,
+    pub(crate) attempts: u32,
+    pub(crate) retry_at: Monotonic,
+    /// A stable word.
+    pub reason: &'static str,
+    /// Docker's or the registry's words.
+    pub message: String,
+}
+
+/// One step of an app's plan, as the executor announces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Pull { role: Role, hash: SpecHash, image: String },
+    Create { role: Role, hash: SpecHash },
+    Start { role: Role, hash: SpecHash },
+    Stop,
+    Remove,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// `reason` is a stable word, `message` the words of Docker or the registry.
+    Failed {
+        reason: &'static str,
+        message: String,
+    },
+}
+
+impl Memory {
+    /// The executor begins with a step of an app.
+    pub fn begin(&mut self, app: &AppKey, step: Step) {
+        self.executing.insert(app.clone(), step);
+    }
+
+    /// The executor has left the app: its list is done, failed or was cancelled.
+    pub fn finish(&mut self, app: &AppKey) {
+        self.executing.remove(app);
+    }
+
+    /// What the executor does for an app at this moment. An app that is being worked on is not planned.
+    pub fn executing(&self, app: &AppKey) -> Option<&Step> {
+        self.executing.get(app)
+    }
+
+    /// Remembers how a step went.
+    pub fn record(&mut self, app: &AppKey, step: &Step, outcome: Outcome, now: Monotonic) {
+        let (subject, hash) = match step {
+            Step::Pull { role, hash, .. } => (Subject::Pull(role.clone()), Some(hash.clone())),
+            Step::Create { role, hash } | Step::Start { role, hash } => {
+                (Subject::Launch(role.clone()), Some(hash.clone()))
+            }
+            Step::Stop | Step::Remove => (Subject::Cleanup, None),
+        };
+        let key = (app.clone(), subject);
+        match outcome {
+            Outcome::Done => {
+                match step {
+                    Step::Pull { role, hash, .. } => {
+                        self.fresh.insert((app.clone(), role.clone(), hash.clone()));
+                    }
+                    Step::Create { role, hash } => {
+                        self.fresh.remove(&(app.clone(), role.clone(), hash.clone()));
+                        // Whether it can be started is not yet known: earlier failures to start stay remembered.
+                        return;
+                    }
+                    Step::Start { .. } | Step::Stop | Step::Remove => {}
+                }
+                self.failures.remove(&key);
+            }
+            Outcome::Failed { reason, message } => {
+                let before = self.failures.get(&key).filter(|failure| failure.hash == hash);
+                let attempts = before.map_or(0, |failure| failure.attempts.saturating_add(1));
+                let retry_at = now.after(RETRY_BACKOFF.delay(attempts));
+                self.failures.insert(key, Failure { hash, attempts, retry_at, reason, message });
+            }
+        }
+    }
+
+    /// Takes note of containers that ended, and forgets what is no longer desired. Called with every look at the box, before
+    /// the plan.
+    pub fn note(&mut self, desired: &Desired, observed: &Observed, now: Monotonic) {
+        let Observed::Known(world) = observed else { return };
+        for (id, container) in &world.containers {
+            let Some(owner) = container.ownership() else {
+                continue;
+            };
+            let ContainerState::Exited { exit_code, oom_killed, started_at, finished_at, error: _ } =
+                container.state
+            else {
+                continue;
+            };
+            let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else {
+                continue;
+            };
+            let Some(unit) = units(app).into_iter().find(|unit| unit.role == owner.role) else {
+                continue;
+            };
+            let restarts = unit.role == Role::Sandbox || app.restart_policy.restarts(exit_code);
+            if owner.hash.as_ref() == Some(&unit.hash) && restarts {
+                let last = Termination { exit_code, oom_killed, started_at, finished_at };
+                self.note_end(&owner.app, &unit, id, last, now);
+            }
+        }
+        self.forget(desired, world);
+    }
+
+    fn note_end(
+        &mut self,
+        app: &AppKey,
+        unit: &Unit<'_>,
+        id: &ContainerId,
+        last: Termination,
+        now: Monotonic,
+    ) {
+        let key = (app.clone(), unit.role.clone());
+        let before = self.crashes.get(&key).filter(|crash| crash.hash == unit.hash);
+        if before.is_some_and(|crash| crash.id == *id) {
+            return;
+        }
+        let healthy = last.finished_at.since(last.started_at) >= HEALTHY_RUN;
+        let count = before.filter(|_| !healthy).map_or(1, |crash| crash.count.saturating_add(1));
+        // As in Kubernetes, the first restart is immediate.
+        let restart_at = match count.checked_sub(2) {
+            None => now,
+            Some(attempt) => now.after(CRASH_BACKOFF.delay(attempt)),
+        };
+        let crash = Crash { hash: unit.hash.clone(), id: id.clone(), count, restart_at, last };
+        self.crashes.insert(key, crash);
+    }
+
+    /// Drops everything that no app can refer to any more, so that memory stays bounded by what is desired and what is there.
+    fn forget(&mut self, desired: &Desired, world: &World) {
+        let roles: BTreeMap<&AppKey, Vec<Unit<'_>>> = desired
+            .apps
+            .iter()
+            .filter_map(|(key, app)| match app {
+                DesiredApp::Valid(app) => Some((key, units(app))),
+                DesiredApp::Unsupported { .. } => None,
+            })
+            .collect();
+        let known = |app: &AppKey, role: &Role, hash: &SpecHash| {
+            roles.get(app).is_some_and(|units| units.iter().any(|u| u.role == *role && u.hash == *hash))
+        };
+        self.crashes.retain(|(app, role), crash| known(app, role, &crash.hash));
+        self.fresh.retain(|(app, role, hash)| known(app, role, hash));
+        self.failures.retain(|(app, subject), failure| match (subject, &failure.hash) {
+            (Subject::Pull(role) | Subject::Launch(role), Some(hash)) => known(app, role, hash),
+            (Subject::Pull(_) | Subject::Launch(_), None) => false,
+            (Subject::Cleanup, _) => {
+                desired.apps.contains_key(app)
+                    || world.containers.values().any(|c| c.ownership().is_some_and(|owner| owner.app == *app))
+            }
+        });
+    }
+
+    /// How the unit's runs ended, when one has.
+    pub(crate) fn crash(&self, app: &AppKey, unit: &Unit<'_>) -> Option<&Crash> {
+        self.crashes.get(&(app.clone(), unit.role.clone())).filter(|crash| crash.hash == unit.hash)
+    }
+
+    pub(crate) fn failure(
+        &self,
+        app: &AppKey,
+        subject: Subject,
+        hash: Option<&SpecHash>,
+    ) -> Option<&Failure> {
+        self.failures.get(&(app.clone(), subject)).filter(|failure| failure.hash.as_ref() == hash)
+    }
+
+    /// True if the image was pulled for the creation that comes next.
+    pub(crate) fn is_fresh(&self, app: &AppKey, unit: &Unit<'_>) -> bool {
+        self.fresh.contains(&(app.clone(), unit.role.clone(), unit.hash.clone()))
+    }
+}

@@ -1,0 +1,109 @@
+//! The planner on a model of Docker: invariants as properties, and the cases that people ask about as scenarios.
+
+mod invariants;
+mod model;
+mod scenarios;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use skerry_terms::AppKey;
+
+use self::model::Site;
+use super::plan;
+use crate::{
+    Container, ContainerId, ContainerState, Desired, DesiredApp, Limits, Memory, Network, ObservedContainer,
+    Owner, Plan, Port, Protocol, PullPolicy, RestartPolicy, ValidApp, WallMillis,
+};
+
+/// More rounds than any box of these tests needs to settle.
+const ROUNDS: usize = 40;
+
+fn app_key(name: &str) -> AppKey {
+    AppKey::new("plant-a", name).expect("a key")
+}
+
+fn container(name: &str, image: &str, port: Option<u16>) -> Container {
+    let port = port.and_then(NonZeroU16::new).map(|host| Port {
+        container_port: host,
+        protocol: Protocol::Tcp,
+        host_port: Some(host),
+        host_ip: None,
+    });
+    Container {
+        name: name.parse().expect("a name"),
+        image: image.into(),
+        pull_policy: PullPolicy::IfNotPresent,
+        command: Vec::new(),
+        args: Vec::new(),
+        env: Vec::new(),
+        ports: port.into_iter().collect(),
+        limits: Limits::default(),
+    }
+}
+
+/// An app of `count` containers c0, c1, …; the first has the port.
+fn app(
+    name: &str,
+    network: Network,
+    count: usize,
+    port: Option<u16>,
+    policy: RestartPolicy,
+    image: &str,
+) -> ValidApp {
+    let containers =
+        (0..count).map(|i| container(&format!("c{i}"), image, port.filter(|_| i == 0))).collect();
+    valid(name, network, policy, containers)
+}
+
+fn valid(name: &str, network: Network, policy: RestartPolicy, containers: Vec<Container>) -> ValidApp {
+    let (none, grace) = (BTreeMap::new(), Duration::from_secs(30));
+    ValidApp::new(app_key(name), format!("{name}-1"), policy, grace, network, none.clone(), none, containers)
+        .expect("a valid app")
+}
+
+fn desired(apps: impl IntoIterator<Item = DesiredApp>) -> Desired {
+    let key = |app: DesiredApp| match &app {
+        DesiredApp::Valid(valid) => (valid.key.clone(), app),
+        DesiredApp::Unsupported { .. } => (app_key("unsupported"), app),
+    };
+    Desired { node: "box-1".parse().expect("a name"), apps: apps.into_iter().map(key).collect() }
+}
+
+/// Puts a running container on the box that is not ours.
+fn foreign(site: &mut Site, name: &str) -> ContainerId {
+    let id = ContainerId(format!("f{name:0>63}"));
+    let container = ObservedContainer {
+        name: name.into(),
+        owner: Owner::Foreign,
+        state: ContainerState::Running { started_at: WallMillis(0) },
+        ports: Vec::new(),
+        host_network: false,
+        joined: None,
+    };
+    site.world.containers.insert(id.clone(), container);
+    id
+}
+
+/// Plans and executes until nothing is left to do, however long the waits are. Panics if that does not happen (A2).
+fn settle(site: &mut Site, desired: &Desired, memory: &mut Memory) -> Plan {
+    for _ in 0..ROUNDS {
+        memory.note(desired, &site.observed(), site.now);
+        let next = plan(desired, &site.observed(), memory, site.now);
+        assert!(next.wake_at.is_none_or(|wake| wake > site.now), "A9: a wake in the past");
+        let idle = next.apps.values().all(|app| app.actions.is_empty());
+        for (key, app) in &next.apps {
+            site.execute(key, &app.actions, memory, usize::MAX);
+        }
+        match next.wake_at {
+            // A failure that repeats for ever is as settled as it gets.
+            Some(wake) if idle && site.missing_images.is_empty() && site.world.listeners.is_empty() => {
+                site.now = wake;
+            }
+            Some(_) | None if idle => return next,
+            Some(_) | None => {}
+        }
+    }
+    panic!("A2: the box does not settle: {:?}", plan(desired, &site.observed(), memory, site.now));
+}

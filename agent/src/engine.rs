@@ -1,0 +1,80 @@
+//! The container engine, as the rest of the agent sees it: look, pull, create, start, stop, remove, and a stream of signals that
+//! something changed. [`Docker`] is the real one; tests bring their own, and both keep one contract (`tests/engine_contract`).
+//!
+//! Architecture Invariant: bollard is named in this folder and nowhere else.
+
+mod create;
+mod docker;
+mod events;
+pub mod execute;
+mod inspect;
+mod listeners;
+mod observe;
+mod pause;
+mod refusal;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skerry_agent_core::{ContainerId, CreateSpec, Desired, Observed};
+use tokio::sync::mpsc;
+
+pub use docker::Docker;
+
+/// What the agent needs of a container engine. Every call ends within a bound.
+pub trait Engine: Send + Sync + 'static {
+    /// A fresh look at everything on the box that the planner needs for this desired set.
+    fn observe(&self, desired: Arc<Desired>) -> impl Future<Output = Observed> + Send;
+
+    /// Fetches an image. Dropping the future ends the pull.
+    fn pull(&self, image: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Creates a container. One that is there already, with this name and these labels, counts as created.
+    fn create(&self, spec: &CreateSpec) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Starts a container by name. One that runs already counts as started.
+    fn start(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// SIGTERM, the container's own grace period, SIGKILL. One that does not run, or is not there, counts as stopped.
+    fn stop(&self, id: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a stopped container and its anonymous volumes. One that is not there counts as removed.
+    fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Says what happens on the engine until the receiver is gone. Costs nothing while nothing happens.
+    fn watch(&self, signals: mpsc::Sender<Signal>) -> impl Future<Output = ()> + Send;
+}
+
+/// What [`Engine::watch`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// The engine answers, and from now on every change is signalled. What was known before may be outdated.
+    Up {
+        /// The engine's version, empty when it does not say.
+        version: String,
+    },
+    /// Containers or images changed: a look would show something new.
+    Changed,
+    /// The engine does not answer. Sent once; the next signal is `Up`.
+    Down {
+        /// In words, with what to do about it.
+        why: String,
+    },
+}
+
+/// Why the engine did not do what it was told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// A container cannot start because somebody else has a port of the node that it needs.
+    #[error("{message}")]
+    PortTaken { message: String },
+    /// Docker or the registry said no, in these words.
+    #[error("{message}")]
+    Refused { message: String },
+    /// The engine could not be asked: that says nothing about the container.
+    #[error("{message}")]
+    Unavailable { message: String },
+    #[error("no answer within {} s", after.as_secs())]
+    TimedOut { after: Duration },
+}

@@ -1,0 +1,275 @@
+//! The real engine: Docker through its socket. Each call has a bound of its own, and what Docker means by "already so" counts as done.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::SystemVersion;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, body_full};
+use futures::{Stream, StreamExt};
+use skerry_agent_core::{ContainerId, CreateSpec, Desired, Observed};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::inspect::Inspected;
+use super::refusal::{CONFLICT, NOT_FOUND, chain, classify, status, words};
+use super::{Engine, EngineError, Signal, create, events, observe, pause};
+
+/// A question that Docker answers from memory.
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Creating, starting and removing touch disks, which can be slow flash.
+const WORK_TIMEOUT: Duration = Duration::from_secs(120);
+/// On top of a container's own grace period.
+const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// A pull without any progress for this long is dead. The whole pull may take hours on a thin link.
+const PULL_IDLE: Duration = Duration::from_secs(120);
+/// bollard's own bound, above all of ours.
+const LIBRARY_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
+
+/// Docker behind a socket. Connects when it is first asked, and again when the connection was lost.
+#[derive(Debug)]
+pub struct Docker {
+    socket: PathBuf,
+    /// Number of the box's processors: the largest CPU limit that Docker takes.
+    cores: u64,
+    /// Speaks the daemon's API version. Absent until the daemon has answered, and after it went away: its successor may be another
+    /// version.
+    client: Mutex<Option<bollard::Docker>>,
+    pub(super) inspected: Mutex<Inspected>,
+}
+
+/// A poisoned lock holds only what a look can restore.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends a call after `timeout`, whatever part of it hangs.
+pub(super) async fn bounded<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(result) => result.map_err(|error| classify(error, timeout)),
+        Err(_elapsed) => Err(EngineError::TimedOut { after: timeout }),
+    }
+}
+
+impl Docker {
+    /// `socket` is the path of Docker's socket. Nothing is connected yet.
+    pub fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            cores: u64::from(crate::facts::cpu_count()),
+            client: Mutex::new(None),
+            inspected: Mutex::new(Inspected::default()),
+        }
+    }
+
+    /// A client that speaks the daemon's version.
+    pub(super) async fn client(&self) -> Result<bollard::Docker, EngineError> {
+        if let Some(client) = lock(&self.client).clone() {
+            return Ok(client);
+        }
+        let path = self.socket.to_string_lossy();
+        let client = bollard::Docker::connect_with_unix(&path, LIBRARY_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            .map_err(|error| EngineError::Unavailable { message: self.unreachable(&error) })?;
+        let client = match tokio::time::timeout(ASK_TIMEOUT, client.negotiate_version()).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(EngineError::Unavailable { message: self.unreachable(&error) }),
+            Err(_elapsed) => return Err(EngineError::TimedOut { after: ASK_TIMEOUT }),
+        };
+        *lock(&self.client) = Some(client.clone());
+        Ok(client)
+    }
+
+    /// The connection is gone: the next call connects anew.
+    pub(super) fn disconnect(&self) {
+        *lock(&self.client) = None;
+    }
+
+    pub(super) async fn version(&self) -> Result<SystemVersion, EngineError> {
+        bounded(ASK_TIMEOUT, self.client().await?.version()).await
+    }
+
+    fn unreachable(&self, error: &Error) -> String {
+        let socket = self.socket.display();
+        let fix = match self.socket.exists() {
+            false => "install or start docker, or name its socket with --docker-socket",
+            true => "check `systemctl status docker`, and that the agent runs as root or in the group docker",
+        };
+        let error = match error {
+            Error::SocketNotFoundError(_) => "there is no such socket".to_owned(),
+            #[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
+            other => chain(other),
+        };
+        format!("docker does not answer at {socket}: {error}; {fix}")
+    }
+
+    /// True if a container with this name is there and is the one that the spec describes: an earlier attempt created it.
+    async fn is_created(&self, client: &bollard::Docker, spec: &CreateSpec) -> bool {
+        let found = bounded(ASK_TIMEOUT, client.inspect_container(&spec.name, None)).await;
+        let labels = found.ok().and_then(|found| found.config).and_then(|config| config.labels);
+        labels.is_some_and(|found| {
+            create::all_labels(spec).iter().all(|(key, value)| found.get(key) == Some(value))
+        })
+    }
+
+    /// Gives Docker the sandbox's image.
+    async fn import_pause(&self, client: &bollard::Docker) -> Result<(), EngineError> {
+        let architecture =
+            self.version().await?.arch.unwrap_or_else(|| crate::facts::architecture().to_owned());
+        let archive = pause::root_filesystem(&architecture).ok_or_else(|| EngineError::Refused {
+            message: format!(
+                "there is no sandbox program for {architecture}; provide an image {} that sleeps",
+                pause::IMAGE
+            ),
+        })?;
+        info!("import image={}", pause::IMAGE);
+        let options = CreateImageOptionsBuilder::default()
+            .from_src("-")
+            .repo(pause::REPOSITORY)
+            .tag(pause::TAG)
+            .changes(vec![
+                format!("LABEL {}=1", pause::LABEL),
+                format!("ENTRYPOINT [\"{}\"]", pause::PROGRAM),
+            ])
+            .build();
+        drain(client.create_image(Some(options), Some(body_full(archive.into())), None)).await
+    }
+}
+
+/// Follows a pull or an import to its end. Any sign of life counts as progress.
+async fn drain<T>(progress: impl Stream<Item = Result<T, Error>>) -> Result<(), EngineError> {
+    let mut progress = std::pin::pin!(progress);
+    loop {
+        match tokio::time::timeout(PULL_IDLE, progress.next()).await {
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(error))) => return Err(classify(error, PULL_IDLE)),
+            Ok(None) => return Ok(()),
+            Err(_elapsed) => return Err(EngineError::TimedOut { after: PULL_IDLE }),
+        }
+    }
+}
+
+/// An image without tag and digest means the tag `latest`; Docker's API would fetch every tag.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+impl Engine for Docker {
+    async fn observe(&self, desired: Arc<Desired>) -> Observed {
+        match observe::observe(self, &desired).await {
+            Ok(world) => Observed::Known(world),
+            Err(error) => {
+                // What was marked as changed may not have been looked at.
+                lock(&self.inspected).forget_all();
+                Observed::Unknown { why: error.to_string() }
+            }
+        }
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+        drain(client.create_image(Some(options), None, None)).await
+    }
+
+    async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let create = async || {
+            let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+            tokio::time::timeout(
+                WORK_TIMEOUT,
+                client.create_container(Some(options), create::body(spec, self.cores)),
+            )
+            .await
+            .unwrap_or(Err(Error::RequestTimeoutError))
+        };
+        let mut result = create().await;
+        // The sandbox's image is imported when Docker misses it, not asked for before: it is missing once in a box's life.
+        if spec.image.is_none() && matches!(&result, Err(error) if status(error) == Some(NOT_FOUND)) {
+            self.import_pause(&client).await?;
+            result = create().await;
+        }
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(CONFLICT) && self.is_created(&client, spec).await => Ok(()),
+            Err(error) => Err(classify(error, WORK_TIMEOUT)),
+        }
+    }
+
+    async fn start(&self, name: &str) -> Result<(), EngineError> {
+        // Docker answers 304 for one that runs, which the library takes as success.
+        bounded(WORK_TIMEOUT, self.client().await?.start_container(name, None)).await
+    }
+
+    async fn stop(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let timeout = lock(&self.inspected).grace(id).saturating_add(STOP_MARGIN);
+        let stop = async {
+            match client.stop_container(&id.0, None).await {
+                Err(error) if status(&error) == Some(NOT_FOUND) => Ok(()),
+                other => other,
+            }
+        };
+        bounded(timeout, stop).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let options = RemoveContainerOptionsBuilder::default().v(true).build();
+        let remove = async {
+            match client.remove_container(&id.0, Some(options)).await {
+                Err(error) if status(&error) == Some(NOT_FOUND) => Ok(()),
+                // Somebody else is removing it, or the last attempt still does.
+                Err(error)
+                    if status(&error) == Some(CONFLICT)
+                        && words(&error).is_some_and(|words| words.contains("already in progress")) =>
+                {
+                    Ok(())
+                }
+                other => other,
+            }
+        };
+        bounded(WORK_TIMEOUT, remove).await
+    }
+
+    async fn watch(&self, signals: mpsc::Sender<Signal>) {
+        events::watch(self, &signals).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_its_latest() {
+        for (image, pulled) in [
+            ("nginx", "nginx:latest"),
+            ("nginx:1", "nginx:1"),
+            ("localhost:5000/a/b", "localhost:5000/a/b:latest"),
+            ("localhost:5000/a/b:2", "localhost:5000/a/b:2"),
+            ("a@sha256:00", "a@sha256:00"),
+        ] {
+            assert_eq!(with_tag(image), pulled);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_socket_is_named_with_what_to_do() {
+        let docker = Docker::new(Path::new("/nonexistent/docker.sock"));
+        let EngineError::Unavailable { message } = docker.client().await.expect_err("no docker") else {
+            panic!("not unavailable")
+        };
+        assert!(
+            message.contains("/nonexistent/docker.sock") && message.contains("--docker-socket"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! One look at the box: list, inspect what changed, ask for the images that a plan would need. All or nothing: a look that failed in
+//! any part is no look.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU16;
+
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummary, PortSummaryTypeEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use futures::{StreamExt, TryStreamExt, stream};
+use skerry_agent_core::{
+    ContainerId, ContainerState, Desired, DesiredApp, HostPort, ObservedContainer, Owner, Ownership,
+    PortClaim, Protocol, Role, WallMillis, World, images_to_inspect,
+};
+use skerry_terms::{AppKey, NodeName, labels};
+use tracing::warn;
+
+use super::docker::{ASK_TIMEOUT, Docker, bounded, lock};
+use super::inspect::{Details, details};
+use super::refusal::{NOT_FOUND, status};
+use super::{EngineError, listeners};
+
+/// Calls under way at once: enough to hide Docker's latency, few enough for a small box.
+const CALLS: usize = 8;
+
+pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World, EngineError> {
+    let client = docker.client().await?;
+    lock(&docker.inspected).begin();
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    let list = bounded(ASK_TIMEOUT, client.list_containers(Some(options))).await?;
+
+    let listed = list.into_iter().map(|summary| read(docker, &desired.node, summary));
+    let listed: Vec<Listed> = listed.collect::<Result<_, _>>()?;
+    let inspected: Vec<Option<(Listed, Option<Details>)>> = stream::iter(listed)
+        .map(|listed| inspect(docker, &client, listed))
+        .buffered(CALLS)
+        .try_collect()
+        .await?;
+
+    let mut containers = BTreeMap::new();
+    let mut known = HashMap::new();
+    for (listed, details) in inspected.into_iter().flatten() {
+        let Listed { id, state, mut container } = listed;
+        if let Some(details) = details {
+            container.state = details.state.clone();
+            set_network(&mut container, &details.network_mode);
+            known.insert(id.0.clone(), (state, details));
+        }
+        containers.insert(id, container);
+    }
+    lock(&docker.inspected).end(known);
+
+    let wanted = images_to_inspect(desired, &containers);
+    // Only a start can meet a port that is taken.
+    let listeners = match !wanted.is_empty() && asks_for_ports(desired) {
+        true => listeners::read(),
+        false => BTreeSet::new(),
+    };
+    let images = stream::iter(wanted)
+        .map(async |image| -> Result<_, EngineError> {
+            let present = bounded(ASK_TIMEOUT, async {
+                match client.inspect_image(&image).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if status(&error) == Some(NOT_FOUND) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            });
+            let present = present.await?;
+            Ok((image, present))
+        })
+        .buffered(CALLS)
+        .try_collect()
+        .await?;
+    Ok(World { containers, images, listeners })
+}
+
+fn asks_for_ports(desired: &Desired) -> bool {
+    desired.apps.values().any(|app| match app {
+        DesiredApp::Valid(app) => app.host_ports().next().is_some(),
+        DesiredApp::Unsupported { .. } => false,
+    })
+}
+
+/// A container as the list shows it.
+struct Listed {
+    id: ContainerId,
+    /// The list's word for the state.
+    state: String,
+    /// For one of ours, the state lacks what only an inspection tells.
+    container: ObservedContainer,
+}
+
+fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<Listed, EngineError> {
+    let missing =
+        |what: &str| EngineError::Refused { message: format!("docker lists a container without {what}") };
+    let id = summary.id.ok_or_else(|| missing("an id"))?;
+    let listed = summary.state.ok_or_else(|| missing("a state"))?;
+    // A container that others link to has several names; its own has no second slash.
+    let names = summary.names.unwrap_or_default();
+    let name = names.iter().map(|name| name.trim_start_matches('/')).find(|name| !name.contains('/'));
+    let name = name.unwrap_or_default().to_owned();
+    let owner = match owner(node, &summary.labels.unwrap_or_default()) {
+        Ok(owner) => owner,
+        Err(why) => {
+            if lock(&docker.inspected).warned.insert(id.clone()) {
+                warn!("container {name} has our label {} but {why}: it is left alone", labels::NODE);
+            }
+            Owner::Foreign
+        }
+    };
+    let created = WallMillis(summary.created.unwrap_or(0).saturating_mul(1000));
+    let mut container = ObservedContainer {
+        name,
+        owner,
+        state: foreign_state(listed, created),
+        ports: ports(summary.ports.unwrap_or_default()),
+        host_network: false,
+        joined: None,
+    };
+    set_network(&mut container, &summary.host_config.and_then(|host| host.network_mode).unwrap_or_default());
+    Ok(Listed { id: ContainerId(id), state: listed.to_string(), container })
+}
+
+/// Details of one of ours; `None` when it vanished since the list was made.
+async fn inspect(
+    docker: &Docker,
+    client: &bollard::Docker,
+    listed: Listed,
+) -> Result<Option<(Listed, Option<Details>)>, EngineError> {
+    if listed.container.owner == Owner::Foreign {
+        return Ok(Some((listed, None)));
+    }
+    if let Some(details) = lock(&docker.inspected).get(&listed.id.0, &listed.state) {
+        return Ok(Some((listed, Some(details))));
+    }
+    let response = bounded(ASK_TIMEOUT, async {
+        match client.inspect_container(&listed.id.0, None).await {
+            Ok(response) => Ok(Some(response)),
+            Err(error) if status(&error) == Some(NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    });
+    let Some(response) = response.await? else { return Ok(None) };
+    Ok(Some((listed, Some(details(response)?))))
+}
+
+fn set_network(container: &mut ObservedContainer, mode: &str) {
+    container.host_network = mode == "host";
+    container.joined = mode.strip_prefix("container:").map(str::to_owned);
+}
+
+/// Only whether it is alive is asked of a container that is not ours.
+fn foreign_state(listed: ContainerSummaryStateEnum, created: WallMillis) -> ContainerState {
+    match listed {
+        ContainerSummaryStateEnum::RUNNING
+        | ContainerSummaryStateEnum::RESTARTING
+        | ContainerSummaryStateEnum::STOPPING => ContainerState::Running { started_at: created },
+        ContainerSummaryStateEnum::PAUSED => ContainerState::Paused { started_at: created },
+        ContainerSummaryStateEnum::CREATED
+        | ContainerSummaryStateEnum::EXITED
+        | ContainerSummaryStateEnum::EMPTY => ContainerState::Created,
+        ContainerSummaryStateEnum::REMOVING => ContainerState::Removing,
+        ContainerSummaryStateEnum::DEAD => ContainerState::Dead,
+    }
+}
+
+/// Whose container it is. Fails when it carries our node's label and the others make no sense: then nobody knows, and it is not touched.
+fn owner(node: &NodeName, found: &HashMap<String, String>) -> Result<Owner, String> {
+    if found.get(labels::NODE).map(String::as_str) != Some(node.as_str()) {
+        return Ok(Owner::Foreign);
+    }
+    let get = |key: &str| found.get(key).ok_or_else(|| format!("no label {key}"));
+    let app = AppKey::new(get(labels::NAMESPACE)?, get(labels::APP)?).map_err(|error| error.to_string())?;
+    let role = match get(labels::CONTAINER)?.as_str() {
+        labels::SANDBOX => Role::Sandbox,
+        name => Role::Container(name.parse().map_err(|error: skerry_terms::NameError| error.to_string())?),
+    };
+    let number = |text: &String| {
+        text.parse().map_err(|_| format!("a label {} that is no number", labels::RESTART_COUNT))
+    };
+    Ok(Owner::Ours(Ownership {
+        app,
+        role,
+        revision: found.get(labels::REVISION).cloned().unwrap_or_default(),
+        hash: found.get(labels::SPEC_HASH).and_then(|hash| hash.parse().ok()),
+        restart_count: found.get(labels::RESTART_COUNT).map(number).transpose()?.unwrap_or(0),
+    }))
+}
+
+/// Docker lists a port once per address family; ports that are exposed only have no public port.
+fn ports(listed: Vec<PortSummary>) -> Vec<PortClaim> {
+    let claim = |port: PortSummary| {
+        let protocol = match port.typ? {
+            PortSummaryTypeEnum::TCP => Protocol::Tcp,
+            PortSummaryTypeEnum::UDP => Protocol::Udp,
+            PortSummaryTypeEnum::SCTP => Protocol::Sctp,
+            PortSummaryTypeEnum::EMPTY => return None,
+        };
+        let number = NonZeroU16::new(port.public_port?)?;
+        let ip = port.ip.and_then(|ip| ip.parse().ok()).and_then(listeners::host_ip);
+        Some(PortClaim(HostPort { protocol, port: number, ip }))
+    };
+    let claims: BTreeSet<PortClaim> = listed.into_iter().filter_map(claim).collect();
+    claims.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn only_a_container_with_this_nodes_labels_is_ours() {
+        let node: NodeName = "box-7".parse().expect("a name");
+        let full = [
+            (labels::NODE, "box-7"),
+            (labels::NAMESPACE, "a"),
+            (labels::APP, "b"),
+            (labels::CONTAINER, "POD"),
+            (labels::SPEC_HASH, "not a hash"),
+            (labels::RESTART_COUNT, "3"),
+        ];
+        let Ok(Owner::Ours(owner_found)) = owner(&node, &with(&full)) else { panic!("not ours") };
+        assert_eq!((owner_found.role, owner_found.hash, owner_found.restart_count), (Role::Sandbox, None, 3));
+        assert_eq!(owner(&node, &with(&[])), Ok(Owner::Foreign));
+        let other: NodeName = "box-8".parse().expect("a name");
+        assert_eq!(owner(&other, &with(&full)), Ok(Owner::Foreign), "of another node");
+        for i in 1..4 {
+            let mut garbled = full;
+            garbled[i].1 = "Not A Name";
+            assert!(owner(&node, &with(&garbled)).is_err(), "{:?}", garbled[i]);
+            garbled[i].0 = "another";
+            assert!(owner(&node, &with(&garbled)).is_err(), "without {}", full[i].0);
+        }
+    }
+
+    #[test]
+    fn a_port_on_both_address_families_is_one_claim() {
+        let port = |ip: &str| PortSummary {
+            ip: Some(ip.to_owned()),
+            private_port: 80,
+            public_port: Some(8080),
+            typ: Some(PortSummaryTypeEnum::TCP),
+        };
+        let exposed = PortSummary { public_port: None, ..port("") };
+        let claims = ports(vec![port("0.0.0.0"), port("::"), exposed]);
+        assert_eq!(claims.len(), 1);
+        assert_eq!((claims[0].0.port.get(), claims[0].0.ip), (8080, None));
+    }
+}

@@ -1,0 +1,131 @@
+//! Puts the agent together: store, engine, supervisor, uplink, signals. The order is the point: what is on disk is acted upon before
+//! the controller is dialled.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skerry_agent_core::{Session, SetCaps};
+use skerry_proto::caps;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::engine::{Docker, Engine as _};
+use crate::store::{Loaded, Store, StoreError};
+use crate::supervisor::{Greeting, Supervisor, sources};
+use crate::uplink;
+
+/// How long steps under way may take when the agent is told to end. What is cut off is found and finished by the next agent.
+const END_WAIT: Duration = Duration::from_millis(1500);
+/// A Docker that neither answers nor refuses must not keep the node from saying so.
+const FIRST_ROUND_WAIT: Duration = Duration::from_secs(5);
+/// For fsync and name lookups; each thread costs memory while it lives.
+const BLOCKING_THREADS: usize = 3;
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Why the agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(config: Config) -> Result<(), RunError> {
+    let store = Store::open(&config.state_dir)?;
+    let loaded = store.load()?;
+    // One thread: the agent waits most of the time, and each further thread would cost memory on every box.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+        .build()
+        .map_err(RunError::Runtime)?;
+    let ended = runtime.block_on(serve(config, store, loaded));
+    // A name lookup or an fsync that hangs is left behind.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended
+}
+
+async fn serve(config: Config, store: Store, loaded: Loaded) -> Result<(), RunError> {
+    let end = ending_signal().map_err(RunError::Signals)?;
+    info!(
+        "skerry-agent {} node={} controller={} state={}",
+        env!("CARGO_PKG_VERSION"),
+        config.node,
+        config.controller,
+        config.state_dir.display()
+    );
+    let (held, state_corrupt) = match loaded {
+        Loaded::Missing => {
+            info!("no desired state yet: waiting for the controller; no container is touched until then");
+            (None, String::new())
+        }
+        Loaded::Held(held) => {
+            info!("desired state {} with {} apps was loaded", held.generation, held.set.len());
+            (Some(held), String::new())
+        }
+        Loaded::Corrupt { kept_at, why } => {
+            let text =
+                format!("the desired state could not be read: {why}; it was kept at {}", kept_at.display());
+            warn!("{text}. No container is touched until the controller sends a fresh copy");
+            (None, text)
+        }
+    };
+    let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
+    let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
+    let engine = Arc::new(Docker::new(&config.docker_socket));
+    let (sources, taps, signals, link) = sources(end.clone());
+    let supervisor = Supervisor::new(engine.clone(), Arc::new(store), session, greeting, taps);
+    let first_round = supervisor.first_round.clone();
+
+    let watch = tokio::spawn(async move { engine.watch(signals).await });
+    let uplink = tokio::spawn(async move {
+        let _ = tokio::time::timeout(FIRST_ROUND_WAIT, first_round.cancelled()).await;
+        uplink::run(config.controller, link).await;
+    });
+    tokio::select! {
+        () = supervisor.run(sources) => {}
+        () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
+            warn!("a step under way was left to Docker");
+        }
+    }
+    watch.abort();
+    uplink.abort();
+    Ok(())
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn ending_signal() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let told = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(token)
+}
+
+/// An error with its causes, on one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,358 @@
+//! The owner of all state: what is desired, observed and remembered. Everything that happens arrives here as one [`Event`]; `apply` changes
+//! the state and never waits; `settle` starts what follows from it. The decisions are the core's: [`plan`] and [`Session`].
+//!
+//! Architecture Invariant: with no desired state (nothing was ever received, or what was stored is corrupt) the planner does not run and
+//! no container is touched.
+
+mod link;
+mod look;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skerry_agent_core::{
+    Desired, Effect, Held, Input, Memory, Monotonic, Observed, Plan, Session, plan, report,
+};
+use skerry_proto::wire;
+use skerry_terms::{AppKey, NodeName};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::decode::{self, Decoded};
+use crate::engine::execute::{Progress, Stops, execute};
+use crate::engine::{Engine, Signal};
+use crate::store::Store;
+use crate::uplink::LinkEvent;
+use link::Link;
+use look::Looks;
+
+pub use link::Greeting;
+pub use sources::{Sources, Taps, sources};
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub enum Event {
+    Engine(Signal),
+    Executor(Progress),
+    Uplink(LinkEvent),
+    /// A look has ended. `desired` is the set that it was made for.
+    Looked {
+        desired: Arc<Desired>,
+        observed: Observed,
+    },
+    /// The disk answered.
+    Persisted(Input),
+    /// The moment has come that a plan or a retry waited for.
+    Wake,
+    /// The agent is to end.
+    End,
+}
+
+/// The agent's state, and how it gets at the world.
+#[derive(Debug)]
+pub struct Supervisor<E: Engine> {
+    engine: Arc<E>,
+    store: Arc<Store>,
+    clock: Clock,
+    taps: Taps,
+    node: NodeName,
+    session: Session,
+    /// Absent: nothing is desired and nothing is undesired, so nothing is done.
+    desired: Option<Arc<Desired>>,
+    uids: BTreeMap<AppKey, String>,
+    memory: Memory,
+    /// The last look, or that there can be none.
+    observed: Option<Observed>,
+    looks: Looks,
+    /// What is told to stop when an app's spec changes, for each list under way.
+    lists: BTreeMap<AppKey, CancellationToken>,
+    link: Link,
+    /// When the last plan wants to be asked again.
+    wake_at: Option<Monotonic>,
+    /// Memory or observation changed: the report may have changed.
+    report_due: bool,
+    /// Cancelled when the first round is under way, so that containers start before the controller is dialled.
+    pub first_round: CancellationToken,
+    ending: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl<E: Engine> Supervisor<E> {
+    /// `session` holds what was on disk, if anything was.
+    pub fn new(engine: Arc<E>, store: Arc<Store>, session: Session, greeting: Greeting, taps: Taps) -> Self {
+        let node = greeting.node.clone();
+        let decoded = session.held().map(|held| decode::desired(&node, &held.set));
+        let first_round = CancellationToken::new();
+        if decoded.is_none() {
+            first_round.cancel();
+        }
+        let mut supervisor = Self {
+            engine,
+            store,
+            clock: Clock::start(),
+            taps,
+            node,
+            session,
+            desired: None,
+            uids: BTreeMap::new(),
+            memory: Memory::default(),
+            observed: None,
+            looks: Looks::default(),
+            lists: BTreeMap::new(),
+            link: Link::new(greeting),
+            wake_at: None,
+            report_due: false,
+            first_round,
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        if let Some(Decoded { desired, uids }) = decoded {
+            (supervisor.desired, supervisor.uids) = (Some(Arc::new(desired)), uids);
+        }
+        supervisor
+    }
+
+    /// Works until an [`Event::End`], and then until every step that was begun has ended.
+    pub async fn run(mut self, mut sources: Sources) {
+        while !self.ending.is_cancelled() {
+            let wake = self.next_wake().map(|moment| self.clock.instant(moment));
+            let event = sources.next(wake).await;
+            self.apply(event);
+            // What has piled up is taken in before anything is done about it.
+            while let Some(event) = sources.ready() {
+                self.apply(event);
+            }
+            self.settle();
+        }
+        self.tasks.close();
+        // The steps under way tell of their end; nobody acts on it any more.
+        tokio::select! {
+            () = self.tasks.wait() => {}
+            () = sources.discard() => {}
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Engine(signal) => self.signal(signal),
+            Event::Executor(progress) => self.progress(progress),
+            Event::Uplink(event) => self.uplink(event),
+            Event::Looked { desired, observed } => self.looked(&desired, observed),
+            Event::Persisted(input) => self.input(input),
+            Event::Wake => {
+                self.wake_at = None;
+                self.looks.want();
+            }
+            Event::End => {
+                info!("ending: containers stay as they are");
+                self.ending.cancel();
+            }
+        }
+    }
+
+    /// What follows from the state as it is now.
+    fn settle(&mut self) {
+        if self.ending.is_cancelled() {
+            return;
+        }
+        if let Some(desired) = self.desired.clone()
+            && self.looks.begin(self.clock.now())
+        {
+            let (engine, looked) = (self.engine.clone(), self.taps.looked.clone());
+            self.tasks.spawn(async move {
+                let observed = engine.observe(desired.clone()).await;
+                let _ = looked.send((desired, observed)).await;
+            });
+        }
+        if std::mem::take(&mut self.report_due)
+            && let Some(plan) = self.plan()
+        {
+            self.report(&plan);
+        }
+        self.link.send_health_if_changed(&self.uids);
+    }
+
+    fn next_wake(&self) -> Option<Monotonic> {
+        let retry = self.looks.retry_at();
+        [self.wake_at, retry].into_iter().flatten().min()
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Up { version } => {
+                info!("docker {version} answers");
+                self.link.docker_is(true, version, String::new());
+                self.looks.engine_up();
+            }
+            Signal::Changed => self.looks.want(),
+            Signal::Down { why } => {
+                warn!("{why}. Containers are kept as they are");
+                self.looks.engine_down();
+                self.cannot_see(why);
+                self.first_round.cancel();
+            }
+        }
+    }
+
+    /// Nothing may be stopped or removed on the strength of what was seen before (A6).
+    fn cannot_see(&mut self, why: String) {
+        self.link.docker_is(false, String::new(), why.clone());
+        self.observed = Some(Observed::Unknown { why });
+        self.wake_at = None;
+        self.report_due = true;
+    }
+
+    fn looked(&mut self, desired: &Arc<Desired>, observed: Observed) {
+        for app in self.looks.ended() {
+            self.memory.finish(&app);
+        }
+        if !self.looks.is_up() {
+            // Already outdated. When the engine is back, a look is made anyway.
+            return;
+        }
+        match &observed {
+            Observed::Unknown { why } => {
+                if self.looks.failed(self.clock.now()) {
+                    warn!("cannot look at the containers: {why}; nothing is done until that works");
+                }
+                self.cannot_see(why.clone());
+                self.first_round.cancel();
+                return;
+            }
+            Observed::Known(_) => {
+                if self.looks.succeeded() {
+                    self.link.docker_is_back();
+                }
+            }
+        }
+        self.memory.note(desired, &observed, self.clock.now());
+        self.observed = Some(observed);
+        self.report_due = true;
+        // A look for another set did not ask for the images of this one; the look that does is already wanted.
+        if self.desired.as_ref().is_some_and(|current| Arc::ptr_eq(current, desired))
+            && let Some(plan) = self.plan()
+        {
+            self.dispatch(plan);
+            self.first_round.cancel();
+        }
+    }
+
+    fn plan(&mut self) -> Option<Plan> {
+        let (desired, observed) = (self.desired.as_ref()?, self.observed.as_ref()?);
+        let plan = plan(desired, observed, &self.memory, self.clock.now());
+        self.wake_at = plan.wake_at;
+        Some(plan)
+    }
+
+    /// Starts each app's list as a task of its own.
+    fn dispatch(&mut self, plan: Plan) {
+        for (app, app_plan) in plan.apps {
+            let Some(first) = app_plan.actions.first() else { continue };
+            // Already from now on, so that no second list is made before the first step is announced.
+            self.memory.begin(&app, first.step());
+            let outdated = CancellationToken::new();
+            self.lists.insert(app.clone(), outdated.clone());
+            let stops = Stops { outdated, ending: self.ending.clone() };
+            let (engine, tell) = (self.engine.clone(), self.taps.progress.clone());
+            self.tasks.spawn(execute(engine, app, app_plan.actions, stops, tell));
+        }
+    }
+
+    fn report(&mut self, plan: &Plan) {
+        let statuses = report(plan);
+        self.link.stamp(&statuses);
+        self.input(Input::Status(statuses));
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.report_due = true;
+        match progress {
+            Progress::Began { app, step } => self.memory.begin(&app, step),
+            Progress::Ended { app, step, outcome } => {
+                self.memory.record(&app, &step, outcome, self.clock.now());
+            }
+            Progress::Left { app, engine_lost } => {
+                self.lists.remove(&app);
+                // It counts as busy until a look that began after this moment has ended: an older one shows what was before.
+                self.looks.left(app);
+                if engine_lost {
+                    self.looks.failed(self.clock.now());
+                } else {
+                    self.looks.want();
+                }
+            }
+        }
+    }
+
+    fn uplink(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { outbox, close } => {
+                self.link.up(outbox, close);
+                self.input(Input::Connected);
+            }
+            LinkEvent::Received(frame) => self.input(Input::Received(frame)),
+            LinkEvent::Down => {
+                self.link.down();
+                self.input(Input::Disconnected);
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        for effect in self.session.handle(input) {
+            match effect {
+                Effect::Send(outgoing) => self.link.send(outgoing, &self.uids),
+                Effect::Persist(held) => self.persist(held),
+                Effect::Adopt(held) => self.adopt(&held),
+                Effect::Close { why } => self.link.close(why),
+            }
+        }
+    }
+
+    /// The session asks for one at a time.
+    fn persist(&mut self, held: Held) {
+        let (store, persisted) = (self.store.clone(), self.taps.persisted.clone());
+        self.tasks.spawn(async move {
+            let generation = held.generation.clone();
+            let saved = tokio::task::spawn_blocking(move || store.save(&held)).await;
+            let failure = match saved {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(crate::run::chain(&error)),
+                Err(panic) => Some(panic.to_string()),
+            };
+            let input = match failure {
+                None => Input::Persisted { generation },
+                Some(why) => {
+                    error!("the desired state could not be stored: {why}; the old one stays in force");
+                    Input::PersistFailed { why }
+                }
+            };
+            let _ = persisted.send(input).await;
+        });
+    }
+
+    fn adopt(&mut self, held: &Held) {
+        let Decoded { desired, uids } = decode::desired(&self.node, &held.set);
+        info!("desired state {} with {} apps is in force", held.generation, desired.apps.len());
+        for (app, outdated) in &self.lists {
+            let before = self.desired.as_ref().and_then(|old| old.apps.get(app));
+            if before != desired.apps.get(app) {
+                outdated.cancel();
+            }
+        }
+        (self.desired, self.uids) = (Some(Arc::new(desired)), uids);
+        self.looks.want();
+    }
+}
+
+/// A health report as it starts: Docker was not asked yet.
+pub(crate) fn unknown_health() -> wire::NodeHealth {
+    wire::NodeHealth {
+        docker_ready: false,
+        docker_message: "docker was not asked yet".to_owned(),
+        docker_version: String::new(),
+    }
+}

@@ -1,0 +1,139 @@
+//! What the supervisor knows about the link to the controller: who it says it is, what it says about the box, since when.
+
+use std::collections::BTreeMap;
+
+use skerry_agent_core::{AppStatus, Outgoing, WallMillis};
+use skerry_proto::wire;
+use skerry_terms::{AppKey, NodeName};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::wall_now;
+use crate::facts;
+use crate::uplink::frames::{self, Context};
+
+/// What this agent says of itself when it comes.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    pub node: NodeName,
+    pub labels: BTreeMap<String, String>,
+    /// Where the unreadable desired state was kept, and why it is. Empty when there was none.
+    pub state_corrupt: String,
+}
+
+impl Greeting {
+    fn hello(&self) -> wire::Hello {
+        wire::Hello {
+            protocol: 0,
+            features: Vec::new(),
+            node: self.node.to_string(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: facts::boot_id(),
+            labels: self.labels.clone(),
+            facts: Some(facts::node_facts()),
+            held: None,
+            state_corrupt: self.state_corrupt.clone(),
+        }
+    }
+}
+
+/// The link, whether it stands or not.
+#[derive(Debug)]
+pub(super) struct Link {
+    greeting: Greeting,
+    standing: Option<Standing>,
+    health: wire::NodeHealth,
+    /// Each app's last status, and when it began.
+    since: BTreeMap<AppKey, (AppStatus, WallMillis)>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    outbox: mpsc::Sender<wire::AgentMessage>,
+    close: oneshot::Sender<String>,
+    sequence: u64,
+    /// What the controller was told last.
+    health: Option<wire::NodeHealth>,
+}
+
+impl Link {
+    pub fn new(greeting: Greeting) -> Self {
+        Self { greeting, standing: None, health: super::unknown_health(), since: BTreeMap::new() }
+    }
+
+    pub fn up(&mut self, outbox: mpsc::Sender<wire::AgentMessage>, close: oneshot::Sender<String>) {
+        self.standing = Some(Standing { outbox, close, sequence: 0, health: None });
+    }
+
+    pub fn down(&mut self) {
+        self.standing = None;
+    }
+
+    /// Ends the link; the uplink dials again later.
+    pub fn close(&mut self, why: String) {
+        if let Some(standing) = self.standing.take() {
+            // It may have ended by itself in the same moment.
+            let _ = standing.close.send(why);
+        }
+    }
+
+    /// Whether Docker answers. The version that answered last is kept while it does not.
+    pub fn docker_is(&mut self, ready: bool, version: String, message: String) {
+        self.health.docker_ready = ready;
+        self.health.docker_message = message;
+        if ready {
+            self.health.docker_version = version;
+        }
+    }
+
+    /// A look works again, on an engine that never went away.
+    pub fn docker_is_back(&mut self) {
+        let version = self.health.docker_version.clone();
+        self.docker_is(true, version, String::new());
+    }
+
+    /// Notes since when each app is as it is.
+    pub fn stamp(&mut self, statuses: &[AppStatus]) {
+        let now = wall_now();
+        let mut before = std::mem::take(&mut self.since);
+        for status in statuses {
+            let kept = before.remove(&status.key).filter(|(old, _)| old == status);
+            self.since.insert(status.key.clone(), kept.unwrap_or_else(|| (status.clone(), now)));
+        }
+    }
+
+    pub fn send(&mut self, outgoing: Outgoing, uids: &BTreeMap<AppKey, String>) {
+        let Some(standing) = &mut self.standing else { return };
+        if matches!(outgoing, Outgoing::Status { .. }) {
+            standing.health = Some(self.health.clone());
+        }
+        let about = |key: &AppKey| {
+            let since = self.since.get(key).map_or_else(wall_now, |(_, since)| *since);
+            (uids.get(key).cloned().unwrap_or_default(), since)
+        };
+        let mut context = Context {
+            hello: &|| self.greeting.hello(),
+            health: &self.health,
+            sequence: &mut standing.sequence,
+            about: &about,
+        };
+        let frames = frames::encode(outgoing, &mut context);
+        let sent = frames.into_iter().try_for_each(|frame| standing.outbox.try_send(frame));
+        match sent {
+            Ok(()) => {}
+            // The next hello and full status say everything again.
+            Err(TrySendError::Full(_)) => {
+                self.close("the link does not take what the node has to say".to_owned())
+            }
+            Err(TrySendError::Closed(_)) => self.down(),
+        }
+    }
+
+    /// Docker went away or came back, and no status has told it yet.
+    pub fn send_health_if_changed(&mut self, uids: &BTreeMap<AppKey, String>) {
+        let told = self.standing.as_ref().map(|standing| standing.health.as_ref());
+        if told.is_some_and(|told| told != Some(&self.health)) {
+            self.send(Outgoing::Status { full: false, apps: Vec::new() }, uids);
+        }
+    }
+}

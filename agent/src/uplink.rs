@@ -1,0 +1,229 @@
+//! The one outbound connection: dials the controller, carries frames both ways, dials again. It understands no frame: what a frame means is
+//! the session's matter, in the core.
+//!
+//! Architecture Invariant: tonic is named in this folder and nowhere else.
+
+pub(crate) mod frames;
+
+use std::collections::hash_map::RandomState;
+use std::error::Error as _;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::Duration;
+
+use skerry_agent_core::{DIAL_BACKOFF, Frame};
+use skerry_proto::{caps, wire};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, info, warn};
+
+use crate::config::ControllerUrl;
+
+/// How long a connection, and the answer to the first request on it, may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A link that stood this long was a good one: the next dial comes soon again.
+const STEADY: Duration = Duration::from_secs(30);
+/// Frames on their way out: a full status of the largest node, and some. When it is full the link is too slow to be one.
+pub const OUTBOX: usize = 2 * caps::APPS_MAX / caps::STATUS_APPS_PER_FRAME;
+/// What a peer may send ahead. Small: it is memory of the box, and a set of ordinary size fits.
+const WINDOW: u32 = 128 << 10;
+
+/// What happens on the uplink. Between two `Up` there is always a `Down`.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A connection stands. Frames for the controller go into the outbox; a reason sent to `close` ends it.
+    Up {
+        outbox: mpsc::Sender<wire::AgentMessage>,
+        close: oneshot::Sender<String>,
+    },
+    Received(Frame),
+    Down,
+}
+
+/// Why a link ended, by what the reader of the log can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Unreachable,
+    Refused,
+    Lost,
+}
+
+struct End {
+    fault: Fault,
+    why: String,
+    /// The controller had answered.
+    welcomed: bool,
+}
+
+/// Dials until nobody listens. The first try comes at once.
+pub async fn run(controller: ControllerUrl, events: mpsc::Sender<LinkEvent>) {
+    let mut attempt = 0;
+    let mut complaint = None;
+    while !events.is_closed() {
+        let began = Instant::now();
+        let Some(end) = link(&controller, &events, &mut complaint).await else { return };
+        if end.welcomed && began.elapsed() >= STEADY {
+            attempt = 0;
+        }
+        if complaint == Some(end.fault) {
+            debug!("controller {controller}: {}", end.why);
+        } else {
+            complain(&controller, &end);
+            complaint = Some(end.fault);
+        }
+        // Never without a spread: nodes that lost the same controller must not return in the same moment.
+        attempt = u32::saturating_add(attempt, 1);
+        tokio::select! {
+            () = tokio::time::sleep(DIAL_BACKOFF.jittered(attempt, random())) => {}
+            () = events.closed() => return,
+        }
+    }
+}
+
+/// One line when the controller goes away, and one when it is back; the tries in between are silent.
+fn complain(controller: &ControllerUrl, end: &End) {
+    let why = &end.why;
+    match end.fault {
+        Fault::Unreachable => warn!(
+            "controller {controller} is unreachable: {why}; check its address and that it runs. Containers are kept as they are, dialling goes on"
+        ),
+        Fault::Refused => warn!("controller {controller}: {why}; dialling goes on"),
+        Fault::Lost => {
+            warn!("lost controller {controller}: {why}; containers are kept as they are, dialling goes on")
+        }
+    }
+}
+
+/// One link, from dial to end. `None` when nobody listens any more.
+async fn link(
+    controller: &ControllerUrl,
+    events: &mpsc::Sender<LinkEvent>,
+    complaint: &mut Option<Fault>,
+) -> Option<End> {
+    let channel = tokio::select! {
+        channel = dial(controller) => channel,
+        () = events.closed() => return None,
+    };
+    let channel = match channel {
+        Ok(channel) => channel,
+        Err(why) => return Some(End { fault: Fault::Unreachable, why, welcomed: false }),
+    };
+    let (outbox, outgoing) = mpsc::channel(OUTBOX);
+    let (close, closed) = oneshot::channel();
+    events.send(LinkEvent::Up { outbox, close }).await.ok()?;
+    let mut welcomed = false;
+    let said = || {
+        if complaint.take() != Some(Fault::Lost) || !welcomed {
+            info!("connected to controller {controller}");
+        }
+        welcomed = true;
+    };
+    let (fault, why) = tokio::select! {
+        ended = converse(channel, outgoing, events, said) => ended,
+        why = closed => (Fault::Refused, why.unwrap_or_else(|_| "the agent ended the session".to_owned())),
+        () = events.closed() => return None,
+    };
+    events.send(LinkEvent::Down).await.ok()?;
+    Some(End { fault, why, welcomed })
+}
+
+/// Connects. The one place where an identity will be presented, when there is one.
+async fn dial(controller: &ControllerUrl) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(controller.to_string()).map_err(|error| chain(&error))?;
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(caps::KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(caps::KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .buffer_size(4)
+        .connect()
+        .await
+        .map_err(|error| chain(&error))
+}
+
+/// Carries frames until the link ends, and says why it did.
+async fn converse(
+    channel: Channel,
+    outgoing: mpsc::Receiver<wire::AgentMessage>,
+    events: &mpsc::Sender<LinkEvent>,
+    said_welcome: impl FnOnce(),
+) -> (Fault, String) {
+    let mut said_welcome = Some(said_welcome);
+    let mut client = wire::sessions_client::SessionsClient::new(channel)
+        .max_decoding_message_size(caps::FRAME_MAX)
+        .max_encoding_message_size(caps::FRAME_MAX);
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.connect(ReceiverStream::new(outgoing))).await;
+    let mut incoming = match answer {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return (Fault::Refused, status_text(&status)),
+        Err(_elapsed) => {
+            return (Fault::Unreachable, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()));
+        }
+    };
+    loop {
+        let frame = match incoming.message().await {
+            Ok(Some(message)) => frames::decode(message),
+            Ok(None) => return (Fault::Lost, "it ended the session".to_owned()),
+            Err(status) => return (Fault::Lost, status_text(&status)),
+        };
+        match frame {
+            Ok(Some(frame)) => {
+                if frame == Frame::Welcome
+                    && let Some(said_welcome) = said_welcome.take()
+                {
+                    said_welcome();
+                }
+                if events.send(LinkEvent::Received(frame)).await.is_err() {
+                    return (Fault::Lost, "the agent ends".to_owned());
+                }
+            }
+            // Of a newer controller.
+            Ok(None) => debug!("a frame of an unknown kind was ignored"),
+            Err(error) => return (Fault::Refused, format!("it sent what cannot be right: {error}")),
+        }
+    }
+}
+
+fn status_text(status: &tonic::Status) -> String {
+    match status.source() {
+        Some(source) => chain(source),
+        None => format!("{:?}: {}", status.code(), status.message()),
+    }
+}
+
+/// An error with its causes, each once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Good enough to spread dials: std seeds it from the system's randomness, and every call differs.
+fn random() -> u32 {
+    let bits = RandomState::new().build_hasher().finish();
+    (bits >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random;
+
+    #[test]
+    fn dials_are_spread() {
+        let draws: std::collections::BTreeSet<u32> = (0..100).map(|_| random()).collect();
+        assert!(draws.len() > 90, "{draws:?}");
+        assert!(draws.iter().any(|n| *n > u32::MAX / 2) && draws.iter().any(|n| *n < u32::MAX / 2));
+    }
+}

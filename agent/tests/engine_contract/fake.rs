@@ -1,0 +1,308 @@
+//! An engine in memory: a state that the calls change, and a script of faults.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use skerry_agent::engine::{Engine, EngineError, Signal};
+use skerry_agent_core::{
+    ContainerId, ContainerState, CreateSpec, Desired, HostPort, Join, Observed, ObservedContainer, Owner,
+    Ownership, PortClaim, WallMillis, World, images_to_inspect,
+};
+use tokio::sync::{mpsc, watch};
+
+/// What the next matching call does instead of its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The call is refused with these words.
+    Refuse(&'static str),
+    /// The engine is gone when the call comes.
+    Lost,
+    /// The call does not end.
+    Hang,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    containers: BTreeMap<ContainerId, Entry>,
+    images: BTreeSet<String>,
+    /// Images that a pull finds.
+    registry: BTreeSet<String>,
+    faults: VecDeque<(&'static str, Fault)>,
+    /// Every call, as `verb subject`.
+    calls: Vec<String>,
+    next_id: u64,
+    /// The engine's own time.
+    millis: i64,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    container: ObservedContainer,
+    /// What it publishes while it runs.
+    publishes: Vec<PortClaim>,
+}
+
+/// Cloning shares the state, as two clients share one daemon.
+#[derive(Debug, Clone)]
+pub struct Fake {
+    state: Arc<Mutex<State>>,
+    up: watch::Sender<bool>,
+    changes: watch::Sender<u64>,
+}
+
+fn refused(message: impl Into<String>) -> EngineError {
+    EngineError::Refused { message: message.into() }
+}
+
+impl Fake {
+    pub fn new() -> Self {
+        Self { state: Arc::default(), up: watch::Sender::new(true), changes: watch::Sender::new(0) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics with it")
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub fn has_image(&self, image: &str) {
+        self.state().images.insert(image.to_owned());
+        self.changed();
+    }
+
+    pub fn registry_has(&self, image: &str) {
+        self.state().registry.insert(image.to_owned());
+    }
+
+    /// The next call with this verb has this fault.
+    pub fn fault(&self, verb: &'static str, fault: Fault) {
+        self.state().faults.push_back((verb, fault));
+    }
+
+    pub fn set_up(&self, up: bool) {
+        self.up.send_replace(up);
+    }
+
+    /// The calls since the last time this was asked, looks left out.
+    pub fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().calls)
+    }
+
+    /// Names of the running containers, with their ids.
+    pub fn running(&self) -> Vec<(String, ContainerId)> {
+        let state = self.state();
+        let alive = state.containers.iter().filter(|(_, entry)| entry.container.state.is_alive());
+        alive.map(|(id, entry)| (entry.container.name.clone(), id.clone())).collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.state().containers.len()
+    }
+
+    /// A running container ends by itself.
+    pub fn exit(&self, name: &str, exit_code: i64) {
+        {
+            let mut state = self.state();
+            let now = state.tick();
+            let entry = state.by_name(name).expect("such a container");
+            entry.end(exit_code, now);
+        }
+        self.changed();
+    }
+
+    async fn begin(&self, verb: &'static str, subject: &str) -> Result<(), EngineError> {
+        let fault = {
+            let mut state = self.state();
+            state.calls.push(format!("{verb} {subject}"));
+            let at = state.faults.iter().position(|(of, _)| *of == verb);
+            at.and_then(|at| state.faults.remove(at)).map(|(_, fault)| fault)
+        };
+        match fault {
+            None if *self.up.borrow() => Ok(()),
+            None | Some(Fault::Lost) => Err(EngineError::Unavailable { message: "the fake is down".to_owned() }),
+            Some(Fault::Refuse(words)) => Err(refused(words)),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> WallMillis {
+        self.millis += 1;
+        WallMillis(self.millis)
+    }
+
+    fn by_name(&mut self, name: &str) -> Option<&mut Entry> {
+        self.containers.values_mut().find(|entry| entry.container.name == name)
+    }
+
+    fn port_holder(&self, wanted: &[PortClaim]) -> Option<HostPort> {
+        let held = || self.containers.values().flat_map(|entry| entry.container.ports.iter());
+        wanted.iter().map(|claim| claim.0).find(|port| held().any(|held| held.0.overlaps(port)))
+    }
+}
+
+impl Entry {
+    fn end(&mut self, exit_code: i64, finished_at: WallMillis) {
+        let started_at = self.container.state.started_at().expect("it ran");
+        self.container.state = ContainerState::Exited {
+            exit_code,
+            oom_killed: false,
+            started_at,
+            finished_at,
+            error: String::new(),
+        };
+        self.container.ports.clear();
+    }
+}
+
+impl Engine for Fake {
+    async fn observe(&self, desired: Arc<Desired>) -> Observed {
+        if !*self.up.borrow() {
+            return Observed::Unknown { why: "the fake is down".to_owned() };
+        }
+        let state = self.state();
+        let containers: BTreeMap<_, _> =
+            state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
+        let wanted = images_to_inspect(&desired, &containers);
+        let images = wanted.into_iter().map(|image| (image.clone(), state.images.contains(&image))).collect();
+        Observed::Known(World { containers, images, listeners: BTreeSet::new() })
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+        self.begin("pull", image).await?;
+        let mut state = self.state();
+        if !state.registry.contains(image) {
+            return Err(refused(format!("manifest for {image} not found")));
+        }
+        state.images.insert(image.to_owned());
+        drop(state);
+        self.changed();
+        Ok(())
+    }
+
+    async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
+        self.begin("create", &spec.name).await?;
+        {
+            let mut state = self.state();
+            let owner = Owner::Ours(Ownership {
+                app: spec.app.clone(),
+                role: spec.role.clone(),
+                revision: spec.revision.clone(),
+                hash: Some(spec.hash.clone()),
+                restart_count: spec.restart_count,
+            });
+            if let Some(found) = state.by_name(&spec.name) {
+                return match found.container.owner == owner {
+                    true => Ok(()),
+                    false => Err(refused(format!("Conflict. The name {} is in use", spec.name))),
+                };
+            }
+            if let Some(image) = spec.image.as_ref().filter(|image| !state.images.contains(*image)) {
+                return Err(refused(format!("No such image: {image}")));
+            }
+            let joined = match &spec.join {
+                Join::Container { name } => {
+                    let by_name =
+                        state.containers.iter().find(|(id, entry)| id.0 == *name || entry.container.name == *name);
+                    Some(by_name.map(|(id, _)| id.0.clone()).ok_or_else(|| refused("No such container"))?)
+                }
+                Join::Host | Join::Bridge { .. } => None,
+            };
+            let publishes = spec.ports.iter().filter_map(|port| {
+                Some(PortClaim(HostPort { protocol: port.protocol, port: port.host_port?, ip: port.host_ip }))
+            });
+            state.next_id += 1;
+            let id = ContainerId(format!("{:064x}", state.next_id));
+            let container = ObservedContainer {
+                name: spec.name.clone(),
+                owner,
+                state: ContainerState::Created,
+                ports: Vec::new(),
+                host_network: spec.join == Join::Host,
+                joined,
+            };
+            state.containers.insert(id, Entry { container, publishes: publishes.collect() });
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn start(&self, name: &str) -> Result<(), EngineError> {
+        self.begin("start", name).await?;
+        {
+            let mut state = self.state();
+            let now = state.tick();
+            let Some(entry) = state.by_name(name).cloned() else {
+                return Err(refused(format!("No such container: {name}")));
+            };
+            if entry.container.state.is_alive() {
+                return Ok(());
+            }
+            if let Some(port) = state.port_holder(&entry.publishes) {
+                let message = format!("port {} of the node is held by another process or container", port.port);
+                return Err(EngineError::PortTaken { message });
+            }
+            let entry = state.by_name(name).expect("found before");
+            entry.container.state = ContainerState::Running { started_at: now };
+            entry.container.ports.clone_from(&entry.publishes);
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn stop(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.begin("stop", &id.to_string()).await?;
+        {
+            let mut state = self.state();
+            let now = state.tick();
+            match state.containers.get_mut(id) {
+                Some(entry) if entry.container.state.is_alive() => entry.end(137, now),
+                Some(_) | None => return Ok(()),
+            }
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.begin("remove", &id.to_string()).await?;
+        let alive = self.state().containers.get(id).is_some_and(|entry| entry.container.state.is_alive());
+        if alive {
+            return Err(refused(format!("cannot remove container {id}: it is running")));
+        }
+        self.state().containers.remove(id);
+        self.changed();
+        Ok(())
+    }
+
+    async fn watch(&self, signals: mpsc::Sender<Signal>) {
+        let (mut up, mut changes) = (self.up.subscribe(), self.changes.subscribe());
+        let mut was = None;
+        loop {
+            let is = *up.borrow_and_update();
+            let signal = match is {
+                true => Signal::Up { version: "fake".to_owned() },
+                false => Signal::Down { why: "the fake is down".to_owned() },
+            };
+            if was != Some(is) && signals.send(signal).await.is_err() {
+                return;
+            }
+            was = Some(is);
+            tokio::select! {
+                Ok(()) = up.changed() => {}
+                Ok(()) = changes.changed() => {
+                    if signals.send(Signal::Changed).await.is_err() {
+                        return;
+                    }
+                }
+                () = signals.closed() => return,
+            }
+            // As on a real daemon, an event takes a moment.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}

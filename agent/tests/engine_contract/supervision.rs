@@ -1,0 +1,371 @@
+//! The supervisor on the fake engine, with a link whose other end is the test. Time is paused: waits cost nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skerry_agent::store::{Loaded, Store};
+use skerry_agent::supervisor::{Greeting, Supervisor, sources};
+use skerry_agent::uplink::{LinkEvent, OUTBOX};
+use skerry_agent::engine::Engine as _;
+use skerry_agent_core::{Frame, Held, Session, SetCaps};
+use skerry_proto::{caps, wire};
+use skerry_terms::{AppKey, Payload, Phase};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wire::agent_message::Kind;
+
+use crate::fake::{Fake, Fault};
+use crate::scenario::{App, app, held};
+
+/// One life of an agent on a box.
+struct Agent {
+    link: mpsc::Sender<LinkEvent>,
+    end: CancellationToken,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// A box: its engine and its disk outlive agents.
+struct Node {
+    fake: Fake,
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let fake = Fake::new();
+        fake.has_image("busybox:1");
+        Self { fake, dir: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn with_state(held: &Held) -> Self {
+        let node = Self::new();
+        Store::open(node.dir.path()).expect("opened").save(held).expect("saved");
+        node
+    }
+
+    fn start(&self) -> Agent {
+        let store = Store::open(self.dir.path()).expect("opened");
+        let held = match store.load().expect("loaded") {
+            Loaded::Held(held) => Some(held),
+            Loaded::Missing | Loaded::Corrupt { .. } => None,
+        };
+        let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
+        let end = CancellationToken::new();
+        let (sources, taps, signals, link) = sources(end.clone());
+        let greeting = Greeting {
+            node: "node".parse().expect("a name"),
+            labels: Default::default(),
+            state_corrupt: String::new(),
+        };
+        let engine = Arc::new(self.fake.clone());
+        let supervisor = Supervisor::new(engine.clone(), Arc::new(store), session, greeting, taps);
+        let tasks = [
+            tokio::spawn(supervisor.run(sources)),
+            tokio::spawn(async move { engine.watch(signals).await }),
+        ];
+        Agent { link, end, tasks }
+    }
+
+    /// Waits until the containers are as a test wants them, with a bound.
+    async fn until(&self, what: &str, holds: impl Fn(&Fake) -> bool) {
+        for _ in 0..20_000 {
+            if holds(&self.fake) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}: running {:?}, calls {:?}", self.fake.running(), self.fake.take_calls());
+    }
+
+    /// Lets everything that is under way come to rest.
+    async fn rest(&self) {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+impl Agent {
+    async fn stop(self) {
+        self.end.cancel();
+        for task in self.tasks {
+            tokio::time::timeout(Duration::from_secs(2), task).await.expect("it ends in time").expect("no panic");
+        }
+    }
+
+    async fn connect(&self) -> Controller {
+        let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let (close, closed) = oneshot::channel();
+        self.link.send(LinkEvent::Up { outbox, close }).await.expect("the agent runs");
+        let mut controller = Controller { link: self.link.clone(), inbox, closed };
+        let hello = controller.receive().await;
+        assert!(matches!(hello, Kind::Hello(_)), "{hello:?}");
+        controller.say(Frame::Welcome).await;
+        controller
+    }
+}
+
+/// The other end of a link.
+struct Controller {
+    link: mpsc::Sender<LinkEvent>,
+    inbox: mpsc::Receiver<wire::AgentMessage>,
+    closed: oneshot::Receiver<String>,
+}
+
+impl Controller {
+    async fn say(&self, frame: Frame) {
+        self.link.send(LinkEvent::Received(frame)).await.expect("the agent runs");
+    }
+
+    async fn send_set(&self, held: Held) {
+        self.say(Frame::Begin { generation: held.generation.clone(), base: None, accept_past: false }).await;
+        for (key, payload) in &held.set {
+            let (key, payload): (AppKey, Payload) = (key.clone(), payload.clone());
+            self.say(Frame::App { key, payload }).await;
+        }
+        self.say(Frame::Commit { digest: held.digest() }).await;
+    }
+
+    async fn receive(&mut self) -> Kind {
+        let message = tokio::time::timeout(Duration::from_secs(60), self.inbox.recv()).await;
+        message.expect("a frame in time").expect("the link stands").kind.expect("a kind")
+    }
+
+    /// The first status of an app that satisfies.
+    async fn status(&mut self, name: &str, satisfies: impl Fn(&wire::AppStatus) -> bool) -> wire::AppStatus {
+        loop {
+            if let Kind::Status(report) = self.receive().await
+                && let Some(app) = report.apps.into_iter().find(|app| app.name == name && satisfies(app))
+            {
+                return app;
+            }
+        }
+    }
+
+    async fn ack(&mut self) -> wire::Ack {
+        loop {
+            if let Kind::Ack(ack) = self.receive().await {
+                return ack;
+            }
+        }
+    }
+}
+
+fn is(phase: Phase) -> impl Fn(&wire::AppStatus) -> bool {
+    move |status| Phase::from(status.phase()) == phase
+}
+
+fn web(argument: &str) -> App {
+    app("web", &["busybox:1"], argument)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_box_comes_up_without_the_cloud() {
+    let node = Node::with_state(&held(1, &[web("1"), app("pair", &["busybox:1", "busybox:1"], "1")]));
+    let agent = node.start();
+    node.until("one container, and a pair with its sandbox", |fake| fake.running().len() == 4).await;
+    agent.stop().await;
+    assert_eq!(node.fake.running().len(), 4, "an agent that ends stops nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_container_notices_that_the_agent_restarts() {
+    let node = Node::with_state(&held(1, &[web("1")]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    node.rest().await;
+    agent.stop().await;
+    let before = node.fake.running();
+    node.fake.take_calls();
+    let agent = node.start();
+    node.rest().await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new());
+    assert_eq!(node.fake.running(), before);
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_knows_nothing_touches_nothing() {
+    let node = Node::with_state(&held(1, &[web("1")]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    agent.stop().await;
+    std::fs::remove_file(node.dir.path().join("desired.bin")).expect("removed");
+    node.fake.take_calls();
+    let agent = node.start();
+    node.rest().await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new());
+    // The empty set is another thing: it is said aloud, and obeyed.
+    let mut controller = agent.connect().await;
+    controller.send_set(held(2, &[])).await;
+    assert_eq!(controller.ack().await.outcome(), wire::AckOutcome::Adopted);
+    node.until("nothing is left", |fake| fake.count() == 0).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_is_stored_acknowledged_and_run() {
+    let node = Node::new();
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    controller.send_set(held(1, &[web("1")])).await;
+    assert_eq!(controller.ack().await.outcome(), wire::AckOutcome::Adopted);
+    let status = controller.status("web", is(Phase::Running)).await;
+    assert_eq!((status.uid.as_str(), status.ready, status.containers.len()), ("uid-web", true, 1));
+    assert!(status.observed_at_millis > 0);
+    agent.stop().await;
+    let store = Store::open(node.dir.path()).expect("opened");
+    assert_eq!(store.load().expect("loaded"), Loaded::Held(held(1, &[web("1")])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_app_is_replaced_and_its_neighbour_is_not() {
+    let neighbour = app("neighbour", &["busybox:1"], "1");
+    let node = Node::with_state(&held(1, &[web("1"), neighbour.clone()]));
+    let agent = node.start();
+    node.until("both run", |fake| fake.running().len() == 2).await;
+    node.rest().await;
+    let before = node.fake.running();
+    let controller = agent.connect().await;
+    controller.send_set(held(2, &[web("2"), neighbour])).await;
+    node.until("the new web runs alone", |fake| {
+        fake.count() == 2 && fake.running().len() == 2 && fake.running() != before
+    })
+    .await;
+    let kept = before.iter().filter(|container| node.fake.running().contains(container));
+    assert!(kept.clone().all(|(name, _)| name.contains("neighbour")) && kept.count() == 1);
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_engine_is_away_nothing_is_done_and_apps_are_unknown() {
+    let node = Node::with_state(&held(1, &[web("1")]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    let mut controller = agent.connect().await;
+    controller.status("web", is(Phase::Running)).await;
+    node.fake.set_up(false);
+    let status = controller.status("web", is(Phase::Unknown)).await;
+    assert_eq!(status.reason, "DockerUnavailable");
+    node.fake.take_calls();
+    controller.send_set(held(2, &[])).await;
+    node.rest().await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new());
+    node.fake.set_up(true);
+    node.until("what was decided meanwhile is done", |fake| fake.count() == 0).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_told_even_when_there_are_no_apps() {
+    let node = Node::new();
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    node.fake.set_up(false);
+    loop {
+        if let Kind::Status(wire::StatusReport { health: Some(health), .. }) = controller.receive().await
+            && !health.docker_ready
+            && health.docker_message.contains("the fake is down")
+        {
+            break;
+        }
+    }
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_docker_refuses_is_reported_and_tried_again() {
+    let node = Node::new();
+    node.fake.fault("create", Fault::Refuse("no space left on device"));
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    controller.send_set(held(1, &[web("1")])).await;
+    let status = controller.status("web", is(Phase::Failed)).await;
+    assert_eq!(status.reason, "CreateContainerError");
+    assert!(status.message.contains("no space left on device"), "{}", status.message);
+    controller.status("web", is(Phase::Running)).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_goes_away_in_the_middle_is_nobodys_failure() {
+    let node = Node::new();
+    node.fake.fault("start", Fault::Lost);
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    controller.send_set(held(1, &[web("1")])).await;
+    controller.status("web", |status| {
+        assert!(!is(Phase::Failed)(status), "{status:?}");
+        is(Phase::Running)(status)
+    })
+    .await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_is_given_up_when_its_app_changes() {
+    let node = Node::new();
+    node.fake.fault("pull", Fault::Hang);
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    controller.send_set(held(1, &[app("web", &["slow:1"], "1")])).await;
+    controller.status("web", is(Phase::Pulling)).await;
+    controller.send_set(held(2, &[web("2")])).await;
+    controller.status("web", is(Phase::Running)).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_does_not_keep_the_agent_from_ending() {
+    let node = Node::with_state(&held(1, &[app("web", &["slow:1"], "1")]));
+    node.fake.fault("pull", Fault::Hang);
+    let agent = node.start();
+    node.until("it pulls", |fake| fake.take_calls() == ["pull slow:1"]).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_pulled_when_it_is_not_there() {
+    let node = Node::with_state(&held(1, &[app("web", &["registry.example/web:1"], "1")]));
+    node.fake.registry_has("registry.example/web:1");
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_is_started_again() {
+    let node = Node::with_state(&held(1, &[web("1")]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    for run in 1..4 {
+        let (name, _) = node.fake.running().remove(0);
+        node.fake.exit(&name, 1);
+        node.until("it runs again", |fake| fake.running().first().is_some_and(|(next, _)| *next != name)).await;
+        let (next, _) = node.fake.running().remove(0);
+        assert!(next.ends_with(&format!("_{run}")), "{next}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_box_at_rest_asks_nothing() {
+    let node = Node::with_state(&held(1, &[web("1")]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    node.rest().await;
+    node.fake.take_calls();
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new());
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_breaks_the_protocol_is_hung_up_on() {
+    let node = Node::new();
+    let agent = node.start();
+    let controller = agent.connect().await;
+    controller.say(Frame::Commit { digest: held(1, &[]).digest() }).await;
+    let why = tokio::time::timeout(Duration::from_secs(5), controller.closed).await.expect("in time").expect("a reason");
+    assert!(why.contains("commit"), "{why}");
+    agent.stop().await;
+}

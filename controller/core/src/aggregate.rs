@@ -1,0 +1,346 @@
+//! What an EdgeApp's status says, from what each of its nodes reported. Pure; the shell calls it for every app that a report,
+//! an edit or a lost node may concern.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use skerry_api::{
+    AppReport, EdgeAppStatus, NodeCounts, NodeFailure, RolloutStatus, condition, set_condition,
+};
+use skerry_terms::{NodeName, Phase, reasons};
+
+use crate::nodes;
+use crate::placement::App;
+
+/// Most failures in one status: enough to see a pattern, small enough for `kubectl describe`.
+pub const FAILURES_MAX: usize = 20;
+/// Most nodes, or wrong fields, that a message names.
+const NAMED_MAX: usize = 3;
+
+/// One node that the app is placed on.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeView<'a> {
+    pub name: &'a NodeName,
+    /// The node can be asked.
+    pub connected: bool,
+    /// What it reported last of the app. Absent until it did.
+    pub report: Option<&'a AppReport>,
+}
+
+/// Where the app stands on one node. Exactly one holds, so that the counts add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Serves,
+    Unavailable,
+    Unknown,
+}
+
+/// The status of an app over the nodes that it is placed on. `previous` gives conditions their times and the rollout its start.
+pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, now: &Time) -> EdgeAppStatus {
+    let target = app.content.as_ref().map_or("", |content| content.revision.as_str());
+    let views: Vec<View<'_>> = placed.iter().map(|node| View::new(node, target)).collect();
+    let tally = Tally::new(&views);
+    let (failures, failures_omitted) = failures(&views);
+    let verdict = Verdict::new(app, &tally, &views);
+
+    let mut conditions = previous.conditions.clone();
+    conditions.retain(|condition| CONDITIONS.contains(&condition.type_.as_str()));
+    for (kind, says) in CONDITIONS.into_iter().zip(verdict.conditions()) {
+        let Says { status, reason, message } = says;
+        set_condition(&mut conditions, condition(kind, status, &reason, message, Some(app.generation), now));
+    }
+    sort_conditions(&mut conditions);
+
+    let before = previous
+        .rollout
+        .as_ref()
+        .map(|rollout| rollout.current_revision.as_str())
+        .filter(|revision| !revision.is_empty());
+    let everywhere = tally.with_target == placed.len();
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    EdgeAppStatus {
+        observed_generation: Some(app.generation),
+        observed_at: Some(now.clone()),
+        nodes: Some(NodeCounts {
+            desired: count(placed.len()),
+            updated: count(tally.updated),
+            ready: count(tally.serves),
+            unavailable: count(tally.unavailable),
+            unknown: count(tally.unknown),
+        }),
+        rollout: Some(RolloutStatus {
+            current_revision: before.filter(|_| !everywhere).unwrap_or(target).to_owned(),
+            target_revision: target.to_owned(),
+        }),
+        conditions,
+        failures,
+        failures_omitted: count(failures_omitted),
+    }
+}
+
+/// The conditions of an app, in the order of the status. The last three are what kstatus reads.
+const CONDITIONS: [&str; 6] = ["Available", "Progressing", "Degraded", "Ready", "Reconciling", "Stalled"];
+
+fn sort_conditions(conditions: &mut [Condition]) {
+    conditions.sort_by_key(|condition| CONDITIONS.iter().position(|kind| *kind == condition.type_));
+}
+
+/// A node with what its report amounts to.
+#[derive(Debug)]
+struct View<'a> {
+    name: &'a NodeName,
+    report: Option<&'a AppReport>,
+    phase: Phase,
+    standing: Standing,
+    /// The node can be asked, and the app failed there.
+    failed: bool,
+    /// The report speaks of the newest revision, be the node connected or not.
+    has_target: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(node: &NodeView<'a>, target: &str) -> Self {
+        // A node that has the app and not yet spoken of it is at its beginning.
+        let phase =
+            node.report.map_or(Phase::Pending, |report| report.phase.parse().unwrap_or(Phase::Unknown));
+        let serves = node.report.is_some_and(|report| report.ready) || phase == Phase::Succeeded;
+        let standing = if !node.connected || phase == Phase::Unknown {
+            Standing::Unknown
+        } else if serves {
+            Standing::Serves
+        } else {
+            Standing::Unavailable
+        };
+        Self {
+            name: node.name,
+            report: node.report,
+            phase,
+            standing,
+            failed: standing != Standing::Unknown && matches!(phase, Phase::Failed | Phase::RolledBack),
+            has_target: node.report.is_some_and(|report| report.revision == target),
+        }
+    }
+
+    /// The newest revision runs.
+    fn is_updated(&self) -> bool {
+        self.has_target
+            && self.standing != Standing::Unknown
+            && matches!(self.phase, Phase::Running | Phase::Succeeded)
+    }
+
+    /// Work is under way that will end by itself.
+    fn is_progressing(&self) -> bool {
+        self.standing != Standing::Unknown && !self.failed && (!self.has_target || self.phase.is_transient())
+    }
+
+    fn reason(&self) -> &'a str {
+        self.report.map_or(reasons::AWAITING_NODE, |report| report.reason.as_str())
+    }
+
+    /// `box-7: ImagePullFailed: no such image`.
+    fn story(&self) -> String {
+        let word = if self.reason().is_empty() { self.phase.as_str() } else { self.reason() };
+        match self.report.map(|report| report.message.as_str()) {
+            Some(message) if !message.is_empty() => format!("{}: {word}: {message}", self.name),
+            Some(_) | None => format!("{}: {word}", self.name),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    desired: usize,
+    serves: usize,
+    unavailable: usize,
+    unknown: usize,
+    updated: usize,
+    failed: usize,
+    progressing: usize,
+    with_target: usize,
+}
+
+impl Tally {
+    fn new(views: &[View<'_>]) -> Self {
+        let count = |holds: &dyn Fn(&View<'_>) -> bool| views.iter().filter(|view| holds(view)).count();
+        Self {
+            desired: views.len(),
+            serves: count(&|view| view.standing == Standing::Serves),
+            unavailable: count(&|view| view.standing == Standing::Unavailable),
+            unknown: count(&|view| view.standing == Standing::Unknown),
+            updated: count(&|view| view.is_updated()),
+            failed: count(&|view| view.failed),
+            progressing: count(&|view| view.is_progressing()),
+            with_target: count(&|view| view.has_target),
+        }
+    }
+}
+
+/// The newest failures first, and how many more there are.
+fn failures(views: &[View<'_>]) -> (Vec<NodeFailure>, usize) {
+    let failure = |view: &View<'_>| NodeFailure {
+        node: view.name.to_string(),
+        reason: view.reason().to_owned(),
+        message: view.report.map(|report| report.message.clone()).unwrap_or_default(),
+        observed_at: view.report.and_then(|report| report.observed_at.clone()),
+    };
+    let mut failures: Vec<_> = views.iter().filter(|view| view.failed).map(failure).collect();
+    failures.sort_by(|a, b| {
+        let time = |failure: &NodeFailure| failure.observed_at.as_ref().map(|time| time.0);
+        time(b).cmp(&time(a)).then_with(|| a.node.cmp(&b.node))
+    });
+    let omitted = failures.len().saturating_sub(FAILURES_MAX);
+    failures.truncate(FAILURES_MAX);
+    (failures, omitted)
+}
+
+/// What one condition says.
+#[derive(Debug, Clone)]
+struct Says {
+    /// None stands for Unknown.
+    status: Option<bool>,
+    reason: String,
+    message: String,
+}
+
+/// The one judgement that all six conditions are views of.
+#[derive(Debug)]
+struct Verdict {
+    available: Says,
+    ready: Says,
+    /// A change is on its way.
+    progressing: Says,
+    degraded: Says,
+    stalled: Says,
+}
+
+impl Verdict {
+    fn new(app: &App, tally: &Tally, views: &[View<'_>]) -> Self {
+        let says = |status: bool, reason: &str, message: &str| Says {
+            status: Some(status),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        };
+        let ready = ready(app, tally, views);
+        let progressing = match tally {
+            Tally { desired: 0, .. } => says(false, reasons::NO_MATCHING_NODES, &ready.message),
+            Tally { progressing: 1.., .. } => {
+                let done = format!("{} of {} have the newest revision", tally.updated, nodes(tally.desired));
+                says(true, reasons::ROLLING_OUT, &done)
+            }
+            Tally { failed: 1.., .. } => says(false, reasons::NODES_FAILED, &ready.message),
+            Tally { unknown: 1.., .. } => says(false, reasons::NODE_UNREACHABLE, &ready.message),
+            Tally { .. } => says(false, reasons::ROLLED_OUT, "every node has the newest revision"),
+        };
+        let degraded = match tally.failed {
+            0 => says(false, reasons::ALL_NODES_READY, "no node reports a failure"),
+            _ => says(true, reasons::NODES_FAILED, &failed_story(tally, views)),
+        };
+        let stalled = if app.errors.is_empty() {
+            says(false, reasons::READY, "the spec can be honoured")
+        } else {
+            says(true, reasons::INVALID_SPEC, &ready.message)
+        };
+        Self { available: available(tally, &ready), ready, progressing, degraded, stalled }
+    }
+
+    /// In the order of [`CONDITIONS`].
+    fn conditions(self) -> [Says; 6] {
+        let Self { available, ready, progressing, degraded, stalled } = self;
+        // A wrong spec waits for a person: to kstatus that is Failed, and InProgress would hide it.
+        let reconciling = Says {
+            status: Some(progressing.status == Some(true) && stalled.status != Some(true)),
+            ..progressing.clone()
+        };
+        [available, progressing, degraded, ready, reconciling, stalled]
+    }
+}
+
+/// Every node that can be asked serves the app, be it the newest revision or the one before.
+fn available(tally: &Tally, ready: &Says) -> Says {
+    let serving = format!("{} of {} ready", tally.serves, nodes(tally.desired));
+    let (status, reason, message) = match tally {
+        Tally { desired: 0, .. } => (Some(true), reasons::NO_MATCHING_NODES, ready.message.clone()),
+        Tally { unavailable: 1.., .. } => (Some(false), reasons::NODES_NOT_READY, serving),
+        Tally { serves: 1.., unknown: 1.., .. } => {
+            let message = format!("{serving}; {} cannot be asked", tally.unknown);
+            (Some(true), reasons::NODE_UNREACHABLE, message)
+        }
+        Tally { serves: 0, .. } => {
+            return Says { status: None, ..ready.clone() };
+        }
+        Tally { .. } => (Some(true), reasons::ALL_NODES_READY, serving),
+    };
+    Says { status, reason: reason.to_owned(), message }
+}
+
+/// Whether what the spec asks for is there, and if not, why: the line that `kubectl get` prints.
+fn ready(app: &App, tally: &Tally, views: &[View<'_>]) -> Says {
+    let says = |status, reason: &str, message: String| Says { status, reason: reason.to_owned(), message };
+    if !app.errors.is_empty() {
+        return says(Some(false), reasons::INVALID_SPEC, spec_story(app));
+    }
+    let of = format!("{} of {} ready", tally.serves, nodes(tally.desired));
+    match tally {
+        Tally { desired: 0, .. } => {
+            let message = "the placement matches no node; nothing is asked for and nothing is missing";
+            says(Some(true), reasons::NO_MATCHING_NODES, message.to_owned())
+        }
+        Tally { failed: 1.., .. } => {
+            let reasons: BTreeSet<&str> = views.iter().filter(|view| view.failed).map(View::reason).collect();
+            let one = reasons.first().filter(|one| reasons.len() == 1 && !one.is_empty());
+            let reason = one.copied().unwrap_or(reasons::NODES_FAILED);
+            says(Some(false), reason, failed_story(tally, views))
+        }
+        Tally { progressing: 1.., .. } => {
+            let story = named(views, |view| view.is_progressing());
+            says(Some(false), reasons::ROLLING_OUT, format!("{of}; {story}"))
+        }
+        Tally { unavailable: 1.., .. } => {
+            let story = named(views, |view| view.standing == Standing::Unavailable);
+            says(Some(false), reasons::NODES_NOT_READY, format!("{of}; {story}"))
+        }
+        Tally { unknown: 1.., serves, .. } => {
+            // Boxes that are away do not keep the rest from being ready; nothing served at all is another matter.
+            let away = |view: &View<'_>| view.standing == Standing::Unknown;
+            let reasons: BTreeSet<&str> = views.iter().filter(|view| away(view)).map(View::reason).collect();
+            let docker = reasons.len() == 1 && reasons.contains(reasons::DOCKER_UNAVAILABLE);
+            let reason = if docker { reasons::DOCKER_UNAVAILABLE } else { reasons::NODE_UNREACHABLE };
+            let status = (*serves > 0).then_some(true);
+            says(status, reason, format!("{of}; {}", named(views, away)))
+        }
+        Tally { .. } => says(Some(true), reasons::ALL_NODES_READY, of),
+    }
+}
+
+fn failed_story(tally: &Tally, views: &[View<'_>]) -> String {
+    let story = named(views, |view| view.failed);
+    if tally.desired == 1 {
+        story
+    } else {
+        format!("{} of {} failed; {story}", tally.failed, nodes(tally.desired))
+    }
+}
+
+/// The stories of the first nodes for which something holds, and how many more there are.
+fn named(views: &[View<'_>], holds: impl Fn(&View<'_>) -> bool) -> String {
+    list(views.iter().filter(|view| holds(view)).map(View::story))
+}
+
+fn spec_story(app: &App) -> String {
+    let story = list(app.errors.iter().map(ToString::to_string));
+    match &app.content {
+        Some(_) => format!("{story} (the nodes keep the last valid version)"),
+        None => story,
+    }
+}
+
+fn list(mut items: impl Iterator<Item = String>) -> String {
+    let shown: Vec<_> = items.by_ref().take(NAMED_MAX).collect();
+    match items.count() {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}

@@ -1,0 +1,374 @@
+//! The controller's end of one node's session: what is sent, and when. Sans-IO: the shell feeds [`Input`]s with the time and
+//! carries out the [`Effect`]s. One set is on its way at a time; the newest desired set replaces one that waits.
+//!
+//! Not here: reports. What a node says about its apps does not change what it must run.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skerry_terms::{AppKey, Digest, Generation, NodeName, Payload, labels, reasons};
+
+use crate::snapshot::{DesiredSet, Withheld};
+
+/// Time since any fixed moment; only differences count.
+pub type Monotonic = Duration;
+
+/// How long a replica that is behind its node lets the watches catch up before it asks for fresh lists. Watch events travel in
+/// milliseconds; asking earlier would cost a list for nothing.
+pub const RELIST_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a replica that is behind its node waits before it calls that a cluster that went back: long enough for the fresh
+/// lists of [`RELIST_AFTER`] to arrive from a busy API server.
+pub const BEHIND_GRACE: Duration = Duration::from_secs(30);
+
+/// How often one set is tried on an agent that refuses it: the first time, and once more as a full snapshot.
+const TRIES: u32 = 2;
+
+/// What happens to a session.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The agent said hello. First, and once.
+    Hello { held: Option<Held>, state_corrupt: String },
+    /// What the node must run has changed, or the caches have moved on while the session waits for that.
+    Desired {
+        generation: Generation,
+        set: Arc<DesiredSet>,
+        /// The EdgeNode's annotation `skerry.dev/accept-past`.
+        accept_past: Option<String>,
+    },
+    /// There is no set for the node; it keeps what it has.
+    Withheld(Withheld),
+    /// The agent answered to a set.
+    Ack { generation: Generation, digest: Digest, outcome: Outcome, message: String },
+    /// A time asked for by [`Effect::WakeAt`] has come.
+    Tick,
+}
+
+/// What an agent holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub generation: Generation,
+    pub digest: Digest,
+}
+
+/// The agent's answer to a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored, and in force.
+    Adopted,
+    /// Not newer than what the agent holds.
+    Stale,
+    /// The same generation with other content.
+    Conflict,
+    /// The frames do not make the announced digest, or do not apply to what the agent holds.
+    Garbled,
+    /// The agent's disk did not take it.
+    NotStored,
+}
+
+/// What the shell must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer the hello.
+    Welcome,
+    /// Send this set: begin, a frame per change, commit.
+    Send(Update),
+    /// Something that a person should know, or its end.
+    Stall(Option<Stall>),
+    /// Come back with [`Input::Tick`] at this time. Replaces an earlier one.
+    WakeAt(Monotonic),
+    /// List everything afresh: the caches are behind this node.
+    Relist,
+}
+
+/// A change of the agent's desired set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    pub generation: Generation,
+    /// The set that the changes apply to. Absent for a snapshot: the apps are everything.
+    pub base: Option<Digest>,
+    /// The operator has accepted that the cluster went back.
+    pub accept_past: bool,
+    pub apps: Vec<(AppKey, Payload)>,
+    pub removed: Vec<AppKey>,
+    /// Fingerprint of the whole set afterwards.
+    pub digest: Digest,
+}
+
+/// Why a node does not get what it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stall {
+    /// One of [`skerry_terms::reasons`].
+    pub reason: &'static str,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+/// One node's session.
+#[derive(Debug)]
+pub struct Session {
+    node: NodeName,
+    /// Set by the hello.
+    greeted: bool,
+    /// What the agent holds, as far as it said.
+    held: Option<Held>,
+    /// The content of what the agent holds, when this session knows it: the base of deltas.
+    content: Option<Arc<DesiredSet>>,
+    wanted: Option<Wanted>,
+    /// The set that was sent and not answered yet.
+    in_flight: Option<Wanted>,
+    refused: Option<Refused>,
+    /// Since when the caches have been behind the agent, and whether fresh lists were asked for.
+    behind: Option<Behind>,
+    stall: Option<Stall>,
+}
+
+#[derive(Debug, Clone)]
+struct Wanted {
+    generation: Generation,
+    set: Arc<DesiredSet>,
+    accept_past: Option<String>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    generation: Generation,
+    digest: Digest,
+    outcome: Outcome,
+    tries: u32,
+}
+
+#[derive(Debug)]
+struct Behind {
+    since: Monotonic,
+    relisted: bool,
+}
+
+impl Session {
+    pub fn new(node: NodeName) -> Self {
+        Self {
+            node,
+            greeted: false,
+            held: None,
+            content: None,
+            wanted: None,
+            in_flight: None,
+            refused: None,
+            behind: None,
+            stall: None,
+        }
+    }
+
+    /// True while the session can do nothing until the caches have moved on: it wants to hear of every generation.
+    pub fn waits_for_generation(&self) -> bool {
+        let retries = |refused: &Refused| match refused.outcome {
+            Outcome::Conflict | Outcome::Stale => refused.tries < TRIES,
+            Outcome::Adopted | Outcome::Garbled | Outcome::NotStored => false,
+        };
+        self.behind.is_some() || self.refused.as_ref().is_some_and(retries)
+    }
+
+    /// What keeps the node from getting its set.
+    pub fn stall(&self) -> Option<&Stall> {
+        self.stall.as_ref()
+    }
+
+    pub fn handle(&mut self, input: Input, now: Monotonic) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Hello { held, state_corrupt } => {
+                self.greeted = true;
+                self.held = held;
+                effects.push(Effect::Welcome);
+                if !state_corrupt.is_empty() {
+                    let message = format!(
+                        "the node could not read its stored desired state: {state_corrupt}; a fresh copy is on its way"
+                    );
+                    self.set_stall(Some((reasons::STATE_CORRUPT, message)), &mut effects);
+                }
+            }
+            Input::Desired { generation, set, accept_past } => {
+                self.wanted = Some(Wanted { generation, set, accept_past });
+            }
+            Input::Withheld(why) => {
+                self.wanted = None;
+                let reason = match why {
+                    Withheld::Frozen(_) => reasons::INVALID_SPEC,
+                    Withheld::TooLarge { .. } => reasons::SET_TOO_LARGE,
+                };
+                self.set_stall(Some((reason, why.to_string())), &mut effects);
+            }
+            Input::Ack { generation, digest, outcome, message } => {
+                self.acknowledged(&generation, digest, outcome, &message, &mut effects)
+            }
+            Input::Tick => {}
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    fn acknowledged(
+        &mut self,
+        generation: &Generation,
+        digest: Digest,
+        outcome: Outcome,
+        message: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let answers = |flight: &mut Wanted| flight.generation == *generation && flight.set.digest() == digest;
+        // An answer to anything but the set on its way says nothing that is still of use.
+        let Some(flight) = self.in_flight.take_if(answers) else {
+            return;
+        };
+        let reason = match outcome {
+            Outcome::Adopted => {
+                self.held = Some(Held { generation: flight.generation, digest });
+                self.content = Some(flight.set);
+                self.refused = None;
+                self.set_stall(None, effects);
+                return;
+            }
+            Outcome::Stale => reasons::CLUSTER_WENT_BACK,
+            Outcome::Conflict => reasons::GENERATION_CONFLICT,
+            Outcome::Garbled => reasons::SET_GARBLED,
+            Outcome::NotStored => reasons::STATE_NOT_DURABLE,
+        };
+        let before = self.refused.take().filter(|refused| refused.digest == digest);
+        self.refused = Some(Refused {
+            generation: flight.generation,
+            digest,
+            outcome,
+            tries: before.map_or(0, |refused| refused.tries) + 1,
+        });
+        match outcome {
+            // The agent may hold something else than this session believes: only a snapshot is safe.
+            Outcome::Stale | Outcome::Conflict | Outcome::Garbled => self.content = None,
+            Outcome::Adopted | Outcome::NotStored => {}
+        }
+        let message = format!("the node did not take the set of generation {generation}: {message}");
+        self.set_stall(Some((reason, message)), effects);
+    }
+
+    /// Sends what is wanted if the agent lacks it and may have it.
+    fn advance(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
+        if !self.greeted || self.in_flight.is_some() {
+            return;
+        }
+        let Some(wanted) = self.wanted.clone() else {
+            self.behind = None;
+            return;
+        };
+        let digest = wanted.set.digest();
+        if self.held.as_ref().is_some_and(|held| held.digest == digest) {
+            // Equal content is never sent, whatever its generation. It is known now, so the next change can be a delta.
+            self.content = Some(wanted.set);
+            (self.refused, self.behind) = (None, None);
+            self.set_stall(None, effects);
+            return;
+        }
+        if self.refused.as_ref().is_some_and(|refused| refused.holds(&wanted)) {
+            return;
+        }
+        let Some(accept_past) = self.may_send(&wanted, now, effects) else {
+            return;
+        };
+        self.behind = None;
+        effects.push(Effect::Send(update(&wanted, self.content.as_deref(), accept_past)));
+        self.in_flight = Some(wanted);
+    }
+
+    /// Whether the set may go out now, and if so whether as an accepted past.
+    fn may_send(&mut self, wanted: &Wanted, now: Monotonic, effects: &mut Vec<Effect>) -> Option<bool> {
+        let Some(held) = self.held.clone() else {
+            return Some(false);
+        };
+        if wanted.generation.is_newer_than(&held.generation) {
+            return Some(false);
+        }
+        if wanted.accept_past.as_deref() == Some(held.generation.to_string().as_str()) {
+            return Some(true);
+        }
+        let other_cluster = wanted.generation.epoch() != held.generation.epoch();
+        let behind = self.behind.get_or_insert(Behind { since: now, relisted: false });
+        let waited = now.saturating_sub(behind.since);
+        if other_cluster || waited >= BEHIND_GRACE {
+            let message = went_back(&self.node, &wanted.generation, &held.generation);
+            self.set_stall(Some((reasons::CLUSTER_WENT_BACK, message)), effects);
+        } else if waited >= RELIST_AFTER {
+            if !std::mem::replace(&mut behind.relisted, true) {
+                effects.push(Effect::Relist);
+            }
+            effects.push(Effect::WakeAt(behind.since + BEHIND_GRACE));
+        } else {
+            effects.push(Effect::WakeAt(behind.since + RELIST_AFTER));
+        }
+        None
+    }
+
+    fn set_stall(&mut self, stall: Option<(&'static str, String)>, effects: &mut Vec<Effect>) {
+        let stall = stall.map(|(reason, message)| Stall { reason, message });
+        if self.stall != stall {
+            self.stall.clone_from(&stall);
+            effects.push(Effect::Stall(stall));
+        }
+    }
+}
+
+impl Refused {
+    /// True if this set must not be tried again, or not yet.
+    fn holds(&self, wanted: &Wanted) -> bool {
+        if self.digest != wanted.set.digest() {
+            return false;
+        }
+        match self.outcome {
+            Outcome::Adopted => false,
+            // The disk may have room after a reconnect, or for another set.
+            Outcome::NotStored => true,
+            // A newer generation with this content may be taken where this one was not.
+            Outcome::Conflict | Outcome::Stale => {
+                self.tries >= TRIES || !wanted.generation.is_newer_than(&self.generation)
+            }
+            Outcome::Garbled => self.tries >= TRIES,
+        }
+    }
+}
+
+/// The frames that lead from what the agent holds to what it should; without a base they are everything.
+fn update(wanted: &Wanted, base: Option<&DesiredSet>, accept_past: bool) -> Update {
+    let held = base.map(DesiredSet::apps);
+    let lacks = |key: &AppKey, payload: &Payload| held.is_none_or(|held| held.get(key) != Some(payload));
+    let target = wanted.set.apps();
+    Update {
+        generation: wanted.generation.clone(),
+        base: base.map(DesiredSet::digest),
+        accept_past,
+        apps: target
+            .iter()
+            .filter(|(key, payload)| lacks(key, payload))
+            .map(|(key, payload)| (key.clone(), payload.clone()))
+            .collect(),
+        removed: held
+            .into_iter()
+            .flat_map(|held| held.keys())
+            .filter(|key| !target.contains_key(*key))
+            .cloned()
+            .collect(),
+        digest: wanted.set.digest(),
+    }
+}
+
+fn went_back(node: &NodeName, ours: &Generation, held: &Generation) -> String {
+    let what = if ours.epoch() == held.epoch() {
+        "a newer state than this cluster has: the cluster was restored from a backup"
+    } else {
+        "the state of another cluster: the cluster was replaced, or the node belonged elsewhere"
+    };
+    format!(
+        "the node holds generation {held}, {what}. It keeps what it runs. To let it follow this cluster: kubectl annotate edgenode \
+         {node} {}='{held}' --overwrite",
+        labels::ACCEPT_PAST
+    )
+}

@@ -1,0 +1,294 @@
+//! What agents send, checked and cut to size. Agents are not trusted: names are parsed, lists are capped, texts are cut, and what
+//! breaks the protocol is an error that ends this one session.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use skerry_api::{AppReport, ContainerReport, NodeInfo, Quantity, Resources};
+use skerry_controller_core::node_status::Docker;
+use skerry_controller_core::placement::Labels;
+use skerry_controller_core::session::{Held, Input, Outcome};
+use skerry_proto::{WireError, app_key, caps, wire};
+use skerry_terms::{AppKey, Digest, NameError, NodeName, Phase};
+
+/// Longest word that is not a message: versions, ids, reasons.
+const WORD_MAX: usize = 256;
+
+/// A checked frame.
+#[derive(Debug)]
+pub enum Frame {
+    Hello(Box<Greeting>),
+    Ack(Input),
+    Report(Report),
+}
+
+/// A checked hello.
+#[derive(Debug)]
+pub struct Greeting {
+    pub node: NodeName,
+    pub held: Option<Held>,
+    pub state_corrupt: String,
+    /// For the EdgeNode object, if it has to be created.
+    pub labels: Labels,
+    /// Labels that Kubernetes would not take.
+    pub bad_labels: Vec<String>,
+    pub info: NodeInfo,
+    pub capacity: Resources,
+    pub addresses: Vec<String>,
+}
+
+/// A checked report.
+#[derive(Debug)]
+pub struct Report {
+    /// The apps are all that the node has.
+    pub full: bool,
+    /// Absent for an app of which nothing is left.
+    pub apps: Vec<(AppKey, Option<AppReport>)>,
+    /// Docker, and its version. Absent when the report does not speak of it.
+    pub docker: Option<(Docker, String)>,
+}
+
+/// What ends a session.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("bad node name")]
+    Node(#[from] NameError),
+    #[error("bad frame")]
+    Wire(#[from] WireError),
+    #[error("protocol version {0} is not spoken here, only {ours}", ours = skerry_proto::PROTOCOL)]
+    Protocol(u32),
+}
+
+/// Checks a message. None for a kind that this build does not know.
+pub fn frame(message: wire::AgentMessage) -> Result<Option<Frame>, FrameError> {
+    use wire::agent_message::Kind;
+    match message.kind {
+        Some(Kind::Hello(hello)) => Ok(Some(Frame::Hello(Box::new(greeting(hello)?)))),
+        Some(Kind::Ack(ack)) => Ok(Some(Frame::Ack(self::ack(ack)?))),
+        Some(Kind::Status(status)) => Ok(Some(Frame::Report(report(status)?))),
+        None => Ok(None),
+    }
+}
+
+fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
+    let wire::Hello {
+        protocol,
+        features: _,
+        node,
+        agent_version,
+        boot_id,
+        labels,
+        facts,
+        held,
+        state_corrupt,
+    } = hello;
+    // A newer agent speaks the older protocol too; there is none older than the first.
+    if protocol == 0 {
+        return Err(FrameError::Protocol(protocol));
+    }
+    let wire::NodeFacts {
+        architecture,
+        operating_system,
+        os_image,
+        kernel_version,
+        docker_version,
+        cpu_count,
+        memory_bytes,
+        addresses,
+        hostname,
+    } = facts.unwrap_or_default();
+    let held = held.map(wire::Held::checked).transpose()?;
+    let (labels, bad): (Labels, Labels) = labels
+        .into_iter()
+        .take(caps::NODE_LABELS_MAX)
+        .partition(|(key, value)| is_label_key(key) && is_label_value(value));
+    let amount = |name: &str, n: u64| (n > 0).then(|| (name.to_owned(), Quantity(n.to_string())));
+    let capacity = [amount("cpu", cpu_count.into()), amount("memory", memory_bytes)];
+    Ok(Greeting {
+        node: node.parse()?,
+        held: held.map(|(generation, digest)| Held { generation, digest }),
+        state_corrupt: caps::truncate(&state_corrupt, caps::MESSAGE_MAX),
+        labels,
+        bad_labels: bad.into_keys().map(|key| word(&key)).collect(),
+        info: NodeInfo {
+            architecture: word(&architecture),
+            operating_system: word(&operating_system),
+            os_image: word(&os_image),
+            kernel_version: word(&kernel_version),
+            docker_version: word(&docker_version),
+            agent_version: word(&agent_version),
+            boot_id: word(&boot_id),
+            hostname: word(&hostname),
+        },
+        capacity: capacity.into_iter().flatten().collect(),
+        addresses: addresses.iter().take(caps::ADDRESSES_MAX).map(|text| word(text)).collect(),
+    })
+}
+
+fn ack(ack: wire::Ack) -> Result<Input, FrameError> {
+    let outcome = match ack.outcome() {
+        wire::AckOutcome::Adopted => Outcome::Adopted,
+        wire::AckOutcome::Stale => Outcome::Stale,
+        wire::AckOutcome::Conflict => Outcome::Conflict,
+        wire::AckOutcome::NotStored => Outcome::NotStored,
+        // An answer of a newer agent that this build does not know is at least no adoption.
+        wire::AckOutcome::Garbled | wire::AckOutcome::Unspecified => Outcome::Garbled,
+    };
+    let wire::Ack { generation, digest, outcome: _, message } = ack;
+    let generation = generation.ok_or(WireError::Missing("ack.generation"))?;
+    Ok(Input::Ack {
+        generation: generation.try_into()?,
+        digest: Digest::try_from(&digest[..]).map_err(WireError::from)?,
+        outcome,
+        message: caps::truncate(&message, caps::MESSAGE_MAX),
+    })
+}
+
+fn report(status: wire::StatusReport) -> Result<Report, FrameError> {
+    let wire::StatusReport { sequence: _, full, apps, health } = status;
+    let docker = health.map(|health| {
+        let wire::NodeHealth { docker_ready, docker_message, docker_version } = health;
+        let message = caps::truncate(&docker_message, caps::MESSAGE_MAX);
+        let docker = if docker_ready { Docker::Ready } else { Docker::Down { message } };
+        (docker, word(&docker_version))
+    });
+    if apps.len() > caps::APPS_MAX {
+        return Err(WireError::TooLarge {
+            what: "the number of apps",
+            size: apps.len(),
+            max: caps::APPS_MAX,
+        }
+        .into());
+    }
+    let apps = apps.into_iter().map(app).collect::<Result<_, _>>()?;
+    Ok(Report { full, apps, docker })
+}
+
+fn app(status: wire::AppStatus) -> Result<(AppKey, Option<AppReport>), FrameError> {
+    let phase = Phase::from(status.phase());
+    let wire::AppStatus {
+        namespace,
+        name,
+        uid: _,
+        revision,
+        phase: _,
+        ready,
+        reason,
+        message,
+        observed_at_millis,
+        containers,
+    } = status;
+    let key = app_key(&namespace, &name)?;
+    if phase == Phase::Removed {
+        return Ok((key, None));
+    }
+    let report = AppReport {
+        namespace,
+        name,
+        revision: word(&revision),
+        phase: phase.to_string(),
+        ready,
+        reason: word(&reason),
+        message: caps::truncate(&message, caps::MESSAGE_MAX),
+        observed_at: time(observed_at_millis),
+        containers: containers.into_iter().take(caps::CONTAINERS_MAX).map(container).collect(),
+    };
+    Ok((key, Some(report)))
+}
+
+fn container(status: wire::ContainerStatus) -> ContainerReport {
+    let (state, ended) = match status.state() {
+        wire::ContainerState::Waiting => ("Waiting", false),
+        wire::ContainerState::Running => ("Running", false),
+        wire::ContainerState::Terminated => ("Terminated", true),
+        wire::ContainerState::Unspecified => ("", false),
+    };
+    let wire::ContainerStatus {
+        name,
+        id,
+        ready,
+        restart_count,
+        state: _,
+        reason,
+        message,
+        started_at_millis,
+        exit_code,
+    } = status;
+    ContainerReport {
+        name: word(&name),
+        id: word(&id),
+        ready,
+        restart_count: i32::try_from(restart_count).unwrap_or(i32::MAX),
+        state: state.to_owned(),
+        reason: word(&reason),
+        message: caps::truncate(&message, caps::MESSAGE_MAX),
+        started_at: time(started_at_millis),
+        exit_code: ended.then_some(exit_code),
+    }
+}
+
+fn word(text: &str) -> String {
+    caps::truncate(text, WORD_MAX)
+}
+
+/// A time by the box's clock, in whole seconds as Kubernetes keeps times; zero stands for none.
+fn time(millis: i64) -> Option<Time> {
+    let seconds = (millis > 0).then_some(millis / 1000)?;
+    Timestamp::from_second(seconds).ok().map(Time)
+}
+
+/// A qualified name: an optional DNS prefix, and a name of up to 63 characters.
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    !name.is_empty() && is_label_value(name) && prefix.is_none_or(|prefix| prefix.parse::<NodeName>().is_ok())
+}
+
+fn is_label_value(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let edge = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
+    let inner = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> wire::Hello {
+        wire::Hello { protocol: 1, node: "box-1".into(), ..wire::Hello::default() }
+    }
+
+    #[test]
+    fn labels_that_kubernetes_would_refuse_are_set_aside() {
+        let labels =
+            [("site", "hz"), ("a/b/c", "x"), ("ok.io/zone", ""), ("x", "a b"), ("-x", "y"), ("", "y")];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let greeting = greeting(wire::Hello { labels: labels.into(), ..hello() });
+        let greeting = greeting.expect("a greeting");
+        assert_eq!(greeting.labels.keys().collect::<Vec<_>>(), ["ok.io/zone", "site"]);
+        assert_eq!(greeting.bad_labels.len(), 4);
+    }
+
+    #[test]
+    fn a_hello_without_version_or_name_is_refused() {
+        assert!(greeting(wire::Hello { protocol: 0, ..hello() }).is_err());
+        let bad = wire::Hello { node: "../x".into(), ..hello() };
+        assert!(greeting(bad).is_err());
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_a_removed_app_is_no_report() {
+        let status = |phase: wire::Phase| wire::AppStatus {
+            namespace: "default".into(),
+            name: "web".into(),
+            phase: phase.into(),
+            message: "x".repeat(100_000),
+            ..wire::AppStatus::default()
+        };
+        let (_, report) = app(status(wire::Phase::Failed)).expect("a report");
+        assert!(report.expect("a report").message.len() <= caps::MESSAGE_MAX);
+        assert_eq!(app(status(wire::Phase::Removed)).expect("a key").1, None);
+    }
+}

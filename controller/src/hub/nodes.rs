@@ -1,0 +1,247 @@
+//! The cache of EdgeNodes: objects, what their boxes told, and the sets that they shall have.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use skerry_api::{EdgeNodeSpec, EdgeNodeStatus};
+use skerry_controller_core::node_status::{Link, NodeState};
+use skerry_controller_core::placement::Labels;
+use skerry_controller_core::session::Input;
+use skerry_controller_core::snapshot::desired_set;
+use skerry_terms::{NodeName, labels, reasons};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::sessions::Live;
+use super::status::Ledger;
+use super::timers::Timer;
+use super::{BACK_GRACE, Hub, START_GRACE};
+use crate::k8s::{Job, JobKey, Seen, Watched};
+use crate::readiness::Part;
+
+/// A node: its object, its session, or both.
+#[derive(Debug)]
+pub struct NodeEntry {
+    /// Absent until the object has shown up in the watch.
+    pub object: Option<NodeObject>,
+    /// The object's labels; empty without one.
+    pub labels: Labels,
+    pub state: NodeState,
+    pub status: Ledger<EdgeNodeStatus>,
+    pub live: Option<Live>,
+    /// When the last session ended.
+    pub last_seen: Option<Time>,
+    /// How the node counts in the metrics.
+    pub counted: Option<&'static str>,
+}
+
+/// What is needed of an EdgeNode object.
+#[derive(Debug)]
+pub struct NodeObject {
+    pub uid: String,
+    pub generation: Option<i64>,
+    /// The annotation `skerry.dev/accept-past`.
+    pub accept_past: Option<String>,
+}
+
+impl NodeEntry {
+    pub fn new(state: NodeState) -> Self {
+        Self {
+            object: None,
+            labels: Labels::new(),
+            state,
+            status: Ledger::default(),
+            live: None,
+            last_seen: None,
+            counted: None,
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn apply_nodes(&mut self, watched: Watched<EdgeNodeSpec, EdgeNodeStatus>) {
+        let position = match watched {
+            Watched::Listed { objects, position } => {
+                let listed: BTreeSet<_> = objects.iter().filter_map(|seen| name(&seen.meta)).collect();
+                let has_object =
+                    |name: &&NodeName| self.nodes.get(*name).is_some_and(|node| node.object.is_some());
+                let gone: Vec<_> = self
+                    .nodes
+                    .keys()
+                    .filter(has_object)
+                    .filter(|name| !listed.contains(*name))
+                    .cloned()
+                    .collect();
+                gone.iter().for_each(|name| self.forget_node(name));
+                info!("{} EdgeNodes", objects.len());
+                objects.into_iter().for_each(|seen| self.see_node(seen));
+                if self.nodes_position.is_none() {
+                    // Placement is known only now.
+                    self.dirty_apps.extend(self.apps.keys().cloned());
+                    self.dirty_sets.extend(self.nodes.keys().cloned());
+                }
+                self.out.readiness.set(Part::Nodes, true);
+                self.went_back(super::NODES, self.nodes_position, position);
+                self.register_strangers();
+                position
+            }
+            Watched::Applied(seen) => {
+                let version = seen.version;
+                self.see_node(seen);
+                version
+            }
+            Watched::Deleted(seen) => {
+                if let Some(name) = name(&seen.meta) {
+                    self.forget_node(&name);
+                }
+                seen.version
+            }
+            Watched::Position(position) => position,
+        };
+        self.nodes_position = Some(position);
+        self.moved_on();
+    }
+
+    fn see_node(&mut self, seen: Seen<EdgeNodeSpec, EdgeNodeStatus>) {
+        let Some(name) = name(&seen.meta) else { return };
+        let Seen { meta, version, spec: _, status } = seen;
+        let uid = meta.uid.unwrap_or_default();
+        let object_uid = uid.clone();
+        let other = |node: &NodeEntry| node.object.as_ref().is_some_and(|object| object.uid != uid);
+        if self.nodes.get(&name).is_some_and(other) {
+            self.forget_node(&name);
+        }
+        let recalled = NodeState::recall(&status);
+        let was_connected = recalled.is_connected();
+        let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::new(recalled.clone()));
+        let is_new = entry.object.is_none();
+        if is_new && entry.live.is_some() {
+            // The agent came before the object was seen. What it said holds; the rest is what an earlier controller wrote.
+            for (key, report) in recalled.apps {
+                entry.state.apps.entry(key).or_insert(report);
+            }
+        }
+        let new_labels = meta.labels.unwrap_or_default();
+        let object = NodeObject {
+            uid,
+            generation: meta.generation,
+            accept_past: meta.annotations.unwrap_or_default().remove(labels::ACCEPT_PAST),
+        };
+        let accepts = |object: &NodeObject| object.accept_past.clone();
+        let moved = is_new || entry.labels != new_labels;
+        if moved {
+            // Of the apps that select the node before or after: their counts change.
+            let concerned = self.apps.values().filter(|entry_app| {
+                entry_app.app.runs_on(&entry.labels) || entry_app.app.runs_on(&new_labels)
+            });
+            self.dirty_apps.extend(concerned.map(|entry_app| entry_app.app.key.clone()));
+        }
+        if moved || entry.object.as_ref().and_then(accepts) != accepts(&object) {
+            self.dirty_sets.insert(name.clone());
+        }
+        entry.labels = new_labels;
+        entry.object = Some(object);
+        entry.status.seen(version, status);
+        self.dirty_nodes.insert(name.clone());
+        if is_new && entry.live.is_some() && !was_connected {
+            self.out.connected(&name, &object_uid);
+        }
+        if is_new && entry.live.is_none() && entry.state.is_connected() {
+            // An earlier controller had a session with it: it is expected back.
+            entry.last_seen = Some(self.started_at.clone());
+            let soonest = self.started + START_GRACE;
+            self.timers.arm(Timer::Away(name), soonest.max(Instant::now() + BACK_GRACE));
+        }
+    }
+
+    /// The object is gone. An agent whose session stands is sent away, and is created anew when it comes back.
+    fn forget_node(&mut self, name: &NodeName) {
+        let message = "the EdgeNode object was deleted; the node joins anew when it comes back";
+        self.refuse(name, reasons::NODE_DELETED, message);
+        let Some(entry) = self.nodes.remove(name) else {
+            return;
+        };
+        for timer in
+            [Timer::Away(name.clone()), Timer::Session(name.clone()), Timer::NodeStatus(name.clone())]
+        {
+            self.timers.disarm(&timer);
+        }
+        self.out.writes.forget(&JobKey::NodeStatus(name.clone()));
+        self.out.metrics.node_ready(entry.counted, None);
+        self.dirty_apps.extend(entry.state.apps.into_keys());
+        let selecting = self.apps.values().filter(|app| app.app.runs_on(&entry.labels));
+        self.dirty_apps.extend(selecting.map(|app| app.app.key.clone()));
+    }
+
+    /// Creates the objects of nodes that connected before it was known that they have none.
+    fn register_strangers(&mut self) {
+        let strangers = self.nodes.iter().filter(|(_, node)| node.object.is_none());
+        for (name, node) in strangers {
+            if let Some(live) = &node.live {
+                self.register(name, &live.labels);
+            }
+        }
+    }
+
+    pub(super) fn register(&self, name: &NodeName, labels: &Labels) {
+        info!("node={name} joins");
+        self.out.writes.put(Job::Register { node: name.clone(), labels: labels.clone() });
+    }
+
+    /// Hands the node's desired set to its session.
+    pub(super) fn settle_set(&mut self, name: &NodeName) {
+        let Some(generation) = self.generation() else {
+            return;
+        };
+        let Some(node) = self.nodes.get(name) else { return };
+        let (Some(object), Some(_)) = (&node.object, &node.live) else {
+            return;
+        };
+        let has = |key: &skerry_terms::AppKey| node.state.apps.contains_key(key);
+        let apps = self.apps.values().map(|entry| &entry.app);
+        let input = match desired_set(apps, &node.labels, has, super::LIMITS) {
+            Ok(set) => {
+                Input::Desired { generation, set: Arc::new(set), accept_past: object.accept_past.clone() }
+            }
+            Err(withheld) => Input::Withheld(withheld),
+        };
+        self.feed(name, input);
+    }
+
+    /// The node did not come back in time.
+    pub(super) fn mark_away(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get_mut(name) else {
+            return;
+        };
+        if node.live.is_some() || !node.state.is_connected() {
+            return;
+        }
+        let last_seen = node.last_seen.clone().unwrap_or_else(super::now);
+        node.state.mark_away(last_seen);
+        self.dirty_nodes.insert(name.clone());
+        self.dirty_apps.extend(node.state.apps.keys().cloned());
+        self.concern_apps_of(name);
+        if let Some(object) = self.nodes.get(name).and_then(|node| node.object.as_ref()) {
+            let note = "the node has no session; its apps are unknown until it is back";
+            self.out.events.node(name, &object.uid, true, "Disconnected", note);
+        }
+        info!("node={name} is away");
+    }
+
+    /// Marks the apps that are placed on a node: whether it can be asked has changed.
+    pub(super) fn concern_apps_of(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let placed = self.apps.values().filter(|app| app.app.runs_on(&node.labels));
+        self.dirty_apps.extend(placed.map(|app| app.app.key.clone()));
+    }
+}
+
+/// A node that was never heard of.
+pub fn unknown_node() -> NodeState {
+    NodeState { link: Link::Away(None), ..NodeState::recall(&EdgeNodeStatus::default()) }
+}
+
+fn name(meta: &ObjectMeta) -> Option<NodeName> {
+    meta.name.as_deref()?.parse().ok()
+}

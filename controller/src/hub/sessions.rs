@@ -1,0 +1,222 @@
+//! The sessions: who is connected, what they say, what they are sent. One session per node; the newest wins.
+
+use skerry_api::SessionInfo;
+use skerry_controller_core::node_status::Link;
+use skerry_controller_core::placement::Labels;
+use skerry_controller_core::session::{Effect, Input, Session};
+use skerry_proto::caps;
+use skerry_terms::{AppKey, NodeName, reasons};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::nodes::{NodeEntry, unknown_node};
+use super::timers::Timer;
+use super::{BACK_GRACE, Hub};
+use crate::grpc::{FromSession, Greeting, Outgoing, Reply, Report, Said};
+use crate::k8s::JobKey;
+
+/// A session that stands.
+#[derive(Debug)]
+pub struct Live {
+    /// Tells it from other sessions of the node.
+    id: u64,
+    reply: Reply,
+    pub session: Session,
+    /// For the object, if it has to be created.
+    pub labels: Labels,
+}
+
+impl Hub {
+    pub(super) fn apply_session(&mut self, message: FromSession) {
+        let FromSession { node, id, said } = message;
+        if let Said::Hello(greeting, reply) = said {
+            self.greet(node, id, *greeting, reply);
+            return;
+        }
+        let is_this = |entry: &NodeEntry| entry.live.as_ref().is_some_and(|live| live.id == id);
+        // Words of a session that was replaced or ended here say nothing any more.
+        if !self.nodes.get(&node).is_some_and(is_this) {
+            return;
+        }
+        match said {
+            Said::Hello(..) => {}
+            Said::Ack(ack) => self.feed(&node, ack),
+            Said::Report(report) => self.report(&node, report),
+            Said::Gone => self.lose(&node),
+        }
+    }
+
+    fn greet(&mut self, name: NodeName, id: u64, greeting: Greeting, reply: Reply) {
+        let superseded = "another session of this node took over; is the agent running twice?";
+        self.refuse(&name, reasons::SUPERSEDED, superseded);
+        self.timers.disarm(&Timer::Away(name.clone()));
+        let Greeting { node: _, held, state_corrupt, labels, bad_labels, info, capacity, addresses } =
+            greeting;
+        info!("node={name} connected, agent {}", info.agent_version);
+        if !bad_labels.is_empty() {
+            warn!("node={name} labels that Kubernetes does not take were dropped: {}", bad_labels.join(", "));
+        }
+        let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::new(unknown_node()));
+        let was_connected = entry.state.is_connected();
+        entry.state.info = Some(info);
+        entry.state.capacity = Some(capacity);
+        entry.state.addresses = addresses;
+        let since = match &entry.state.link {
+            // A break too short to be marked is none.
+            Link::Connected(session) if session.replica == self.out.replica => session.since.clone(),
+            Link::Connected(_) | Link::Away(_) => super::now(),
+        };
+        entry.state.link = Link::Connected(SessionInfo { replica: self.out.replica.clone(), since });
+        entry.live = Some(Live { id, reply, session: Session::new(name.clone()), labels });
+        self.out.metrics.sessions.inc();
+        if let (Some(object), false) = (&entry.object, was_connected) {
+            self.out.connected(&name, &object.uid);
+        }
+        if let (Some(object), false) = (&entry.object, state_corrupt.is_empty()) {
+            self.out.events.node(&name, &object.uid, true, reasons::STATE_CORRUPT, &state_corrupt);
+        }
+        let unregistered = entry.object.is_none() && self.nodes_position.is_some();
+        if let (true, Some(live)) = (unregistered, &entry.live) {
+            let labels = live.labels.clone();
+            self.register(&name, &labels);
+        }
+        self.feed(&name, Input::Hello { held, state_corrupt });
+        if !was_connected {
+            self.concern_apps_of(&name);
+        }
+        self.dirty_sets.insert(name.clone());
+        self.dirty_nodes.insert(name);
+    }
+
+    /// Gives an input to a node's session and does what it says.
+    pub(super) fn feed(&mut self, name: &NodeName, input: Input) {
+        let now = Instant::now().duration_since(self.started);
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let Some(live) = &mut entry.live else { return };
+        for effect in live.session.handle(input, now) {
+            let outgoing = match effect {
+                Effect::Welcome => Outgoing::Welcome,
+                Effect::Send(update) => {
+                    let bytes: usize = update.apps.iter().map(|(_, payload)| payload.len()).sum();
+                    let is_delta = update.base.is_some();
+                    self.out.metrics.set_sent(is_delta, bytes as u64);
+                    info!(
+                        "node={name} {} of {} apps, {} removed, generation {}",
+                        if is_delta { "delta" } else { "snapshot" },
+                        update.apps.len(),
+                        update.removed.len(),
+                        update.generation
+                    );
+                    Outgoing::Update(Box::new(update))
+                }
+                Effect::Stall(stall) => {
+                    if let Some(stall) = &stall {
+                        warn!("node={name} {}: {}", stall.reason, stall.message);
+                        if let Some(object) = &entry.object {
+                            self.out.events.node(name, &object.uid, true, stall.reason, &stall.message);
+                        }
+                    }
+                    entry.state.stall = stall;
+                    self.dirty_nodes.insert(name.clone());
+                    continue;
+                }
+                Effect::WakeAt(at) => {
+                    self.timers.arm(Timer::Session(name.clone()), self.started + at);
+                    continue;
+                }
+                Effect::Relist => {
+                    self.out.relist.send_modify(|count| *count += 1);
+                    continue;
+                }
+            };
+            if live.reply.frames.try_send(outgoing).is_err() {
+                warn!("node={name} session ended: the agent does not take what it is sent");
+                self.out.metrics.sessions_broken.inc();
+                self.lose(name);
+                return;
+            }
+        }
+    }
+
+    fn report(&mut self, name: &NodeName, report: Report) {
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let Report { full, apps, docker } = report;
+        if let Some((docker, version)) = docker {
+            if let (Some(info), false) = (&mut entry.state.info, version.is_empty()) {
+                info.docker_version = version;
+            }
+            entry.state.docker = docker;
+        }
+        let mut changed: Vec<AppKey> = apps.iter().map(|(key, _)| key.clone()).collect();
+        if full {
+            changed.extend(std::mem::take(&mut entry.state.apps).into_keys());
+        }
+        for (key, report) in apps {
+            match report {
+                Some(report)
+                    if entry.state.apps.len() < caps::APPS_MAX || entry.state.apps.contains_key(&key) =>
+                {
+                    entry.state.apps.insert(key, report);
+                }
+                Some(_) => warn!("node={name} reports more than {} apps; {key} is left out", caps::APPS_MAX),
+                None => {
+                    entry.state.apps.remove(&key);
+                }
+            }
+        }
+        // A set that was withheld because of an app that the node has may be possible without it.
+        let frozen = |key: &AppKey| self.apps.get(key).is_some_and(|app| app.app.is_frozen());
+        if changed.iter().any(frozen) {
+            self.dirty_sets.insert(name.clone());
+        }
+        self.dirty_apps.extend(changed);
+        self.dirty_nodes.insert(name.clone());
+    }
+
+    /// The session is over; the node has a moment to come back before that counts.
+    pub(super) fn lose(&mut self, name: &NodeName) {
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        if entry.live.take().is_none() {
+            return;
+        }
+        self.out.metrics.sessions.dec();
+        self.timers.disarm(&Timer::Session(name.clone()));
+        entry.last_seen = Some(super::now());
+        if entry.object.is_some() {
+            self.timers.arm(Timer::Away(name.clone()), Instant::now() + BACK_GRACE);
+        } else {
+            self.out.writes.forget(&JobKey::Register(name.clone()));
+            self.nodes.remove(name);
+        }
+    }
+
+    /// Ends a node's session, if it has one, with a word for the agent.
+    pub(super) fn refuse(&mut self, name: &NodeName, reason: &'static str, message: &str) {
+        let Some(live) = self.nodes.get(name).and_then(|entry| entry.live.as_ref()) else {
+            return;
+        };
+        info!("node={name} session ended: {reason}");
+        let message = message.to_owned();
+        // An agent that takes nothing does not learn why either.
+        let _ = live.reply.frames.try_send(Outgoing::Refusal { reason, message });
+        self.lose(name);
+    }
+
+    pub(super) fn end_all_sessions(&mut self) {
+        let live = self.nodes.iter().filter(|(_, entry)| entry.live.is_some());
+        let names: Vec<_> = live.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.refuse(
+                &name,
+                reasons::CONTROLLER_STOPPING,
+                "the controller is being stopped; come back soon",
+            );
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Statuses: computed when something that they speak of changed, written when that is worth it.
+
+use skerry_api::{EdgeAppStatus, EdgeNodeStatus};
+use skerry_controller_core::aggregate::{NodeView, app_status};
+use skerry_controller_core::node_status::node_status;
+use skerry_controller_core::settled::{Write, app_write, node_write};
+use skerry_terms::{AppKey, NodeName, reasons};
+use tokio::time::Instant;
+
+use super::Hub;
+use super::timers::Timer;
+use crate::k8s::{Job, JobKey, Written};
+
+/// What an object's status says, as far as is known: what the API server told, and what is on its way to it.
+#[derive(Debug, Default)]
+pub struct Ledger<T> {
+    known: T,
+    /// resourceVersion at which the known status was seen.
+    version: u64,
+    /// The newest write that has not ended, and its number.
+    sent: Option<(u64, T)>,
+    sequence: u64,
+}
+
+impl<T: Clone> Ledger<T> {
+    /// The watch told. A status older than our own last write is old news.
+    pub fn seen(&mut self, version: u64, status: T) {
+        if version >= self.version {
+            (self.version, self.known) = (version, status);
+        }
+    }
+
+    /// What a new status is compared with.
+    pub fn written(&self) -> &T {
+        self.sent.as_ref().map_or(&self.known, |(_, status)| status)
+    }
+
+    fn send(&mut self, status: &T) -> u64 {
+        self.sequence += 1;
+        self.sent = Some((self.sequence, status.clone()));
+        self.sequence
+    }
+
+    fn ended(&mut self, sequence: u64, version: Option<u64>) {
+        if let Some((_, status)) = self.sent.take_if(|(sent, _)| *sent == sequence)
+            && let Some(version) = version
+        {
+            self.seen(version, status);
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn settle_node(&mut self, name: &NodeName) {
+        let Some((status, when)) = self.node_status(name) else {
+            return;
+        };
+        let timer = Timer::NodeStatus(name.clone());
+        match when {
+            Write::Never => self.timers.disarm(&timer),
+            Write::Now => self.write_node(name, status),
+            Write::After(wait) => self.timers.arm_once(timer, Instant::now() + wait),
+        }
+    }
+
+    fn node_status(&mut self, name: &NodeName) -> Option<(EdgeNodeStatus, Write)> {
+        let node = self.nodes.get_mut(name)?;
+        let object = node.object.as_ref()?;
+        let status = node_status(&node.state, object.generation, node.status.written(), &super::now());
+        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+        let ready = match ready.map(|condition| condition.status.as_str()) {
+            Some("True") => "true",
+            Some("False") => "false",
+            Some(_) | None => "unknown",
+        };
+        self.out.metrics.node_ready(node.counted.replace(ready), Some(ready));
+        let when = node_write(node.status.written(), &status);
+        Some((status, when))
+    }
+
+    fn write_node(&mut self, name: &NodeName, status: EdgeNodeStatus) {
+        self.timers.disarm(&Timer::NodeStatus(name.clone()));
+        let Some(node) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let Some(object) = &node.object else { return };
+        let job = Job::NodeStatus {
+            node: name.clone(),
+            uid: object.uid.clone(),
+            sequence: node.status.send(&status),
+            status: Box::new(status),
+        };
+        self.out.writes.put(job);
+    }
+
+    pub(super) fn settle_app(&mut self, key: &AppKey) {
+        let Some((status, when)) = self.app_status(key) else {
+            return;
+        };
+        let timer = Timer::AppStatus(key.clone());
+        match when {
+            Write::Never => self.timers.disarm(&timer),
+            Write::Now => self.write_app(key, status),
+            Write::After(wait) => self.timers.arm_once(timer, Instant::now() + wait),
+        }
+    }
+
+    fn app_status(&self, key: &AppKey) -> Option<(EdgeAppStatus, Write)> {
+        // Before the nodes are known every app would seem to run nowhere.
+        self.nodes_position?;
+        let entry = self.apps.get(key)?;
+        let app = &entry.app;
+        let placed: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| {
+                node.object.is_some()
+                    && (app.runs_on(&node.labels) || (app.is_frozen() && node.state.apps.contains_key(key)))
+            })
+            .map(|(name, node)| NodeView {
+                name,
+                connected: node.state.is_connected(),
+                report: node.state.apps.get(key),
+            })
+            .collect();
+        let status = app_status(app, &placed, entry.status.written(), &super::now());
+        let when = app_write(entry.status.written(), &status);
+        Some((status, when))
+    }
+
+    fn write_app(&mut self, key: &AppKey, status: EdgeAppStatus) {
+        self.timers.disarm(&Timer::AppStatus(key.clone()));
+        let Some(entry) = self.apps.get_mut(key) else {
+            return;
+        };
+        self.out.announce(key, &entry.app.uid, entry.status.written(), &status);
+        let job = Job::AppStatus {
+            key: key.clone(),
+            uid: entry.app.uid.clone(),
+            sequence: entry.status.send(&status),
+            status: Box::new(status),
+        };
+        self.out.writes.put(job);
+    }
+
+    pub(super) fn apply_written(&mut self, written: Written) {
+        let Written { key, sequence, version } = written;
+        match key {
+            JobKey::AppStatus(key) => {
+                if let Some(entry) = self.apps.get_mut(&key) {
+                    entry.status.ended(sequence, version);
+                }
+            }
+            JobKey::NodeStatus(name) => {
+                if let Some(entry) = self.nodes.get_mut(&name) {
+                    entry.status.ended(sequence, version);
+                }
+            }
+            // The object shows up in the watch.
+            JobKey::Register(_) => {}
+        }
+    }
+
+    pub(super) fn apply_due(&mut self) {
+        let now = Instant::now();
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Away(name) => self.mark_away(&name),
+                Timer::Session(name) => {
+                    self.feed(&name, skerry_controller_core::session::Input::Tick);
+                }
+                // It has lasted: whatever it is by now is worth a write, unless it is back to what is written.
+                Timer::NodeStatus(name) => match self.node_status(&name) {
+                    Some((status, Write::Now | Write::After(_))) => self.write_node(&name, status),
+                    Some((_, Write::Never)) | None => {}
+                },
+                Timer::AppStatus(key) => match self.app_status(&key) {
+                    Some((status, Write::Now | Write::After(_))) => self.write_app(&key, status),
+                    Some((_, Write::Never)) | None => {}
+                },
+            }
+        }
+    }
+}
+
+impl super::Outlets {
+    pub(super) fn connected(&self, name: &NodeName, uid: &str) {
+        self.events.node(name, uid, false, "Connected", "a session with the node stands");
+    }
+
+    /// Tells an app's turning points as Events.
+    fn announce(&self, key: &AppKey, uid: &str, before: &EdgeAppStatus, now: &EdgeAppStatus) {
+        let find = |status: &EdgeAppStatus, kind: &str| {
+            let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+            condition.map(|c| (c.status == "True", c.reason.clone(), c.message.clone()))
+        };
+        let holds = |status, kind| find(status, kind).is_some_and(|(holds, ..)| holds);
+        let known = |failure: &&skerry_api::NodeFailure| {
+            let same =
+                |old: &skerry_api::NodeFailure| old.node == failure.node && old.reason == failure.reason;
+            !before.failures.iter().any(same)
+        };
+        for failure in now.failures.iter().filter(known) {
+            let note = format!("{}: {}", failure.node, failure.message);
+            self.events.app(key, uid, true, &failure.reason, &note);
+        }
+        if holds(now, "Stalled")
+            && !holds(before, "Stalled")
+            && let Some((_, reason, message)) = find(now, "Stalled")
+        {
+            self.events.app(key, uid, true, &reason, &message);
+        }
+        let target =
+            |status: &EdgeAppStatus| status.rollout.as_ref().map(|rollout| rollout.target_revision.clone());
+        let settled = holds(now, "Ready");
+        if settled
+            && (!holds(before, "Ready") || target(before) != target(now))
+            && let Some((_, reason, message)) = find(now, "Ready")
+            && reason != reasons::NO_MATCHING_NODES
+        {
+            self.events.app(key, uid, false, reasons::ROLLED_OUT, &message);
+        }
+    }
+}

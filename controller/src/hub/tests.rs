@@ -1,0 +1,418 @@
+//! The hub without a network: events go in, jobs for the API server and frames for the agents come out. Time is paused.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::json;
+use skerry_api::{AppReport, NodeInfo};
+use skerry_controller_core::node_status::Docker;
+use skerry_controller_core::session::{Held, Input, Outcome, Update};
+use skerry_terms::{Digest, PayloadSet};
+
+use super::*;
+use crate::grpc::{Greeting, Outgoing, Reply, Report, Said};
+use crate::k8s::{Job, Seen};
+
+/// A hub whose caches are empty and filled.
+struct Bench {
+    hub: Hub,
+    writes: WriteQueue,
+    /// The newest resourceVersion that was given out.
+    version: u64,
+    next_id: u64,
+    statuses: usize,
+}
+
+/// An agent's end of a session.
+struct Agent {
+    node: NodeName,
+    id: u64,
+    frames: mpsc::Receiver<Outgoing>,
+}
+
+fn name(node: &str) -> NodeName {
+    node.parse().expect("a name")
+}
+
+fn key(app: &str) -> AppKey {
+    AppKey::new("default", app).expect("a key")
+}
+
+fn spec(image: &str) -> EdgeAppSpec {
+    let json = json!({"template": {"spec": {"containers": [{"name": "main", "image": image}]}}});
+    serde_json::from_value(json).expect("a spec")
+}
+
+/// A spec that asks for the same port twice.
+fn wrong_spec() -> EdgeAppSpec {
+    let ports = json!([{"containerPort": 1, "hostPort": 80}, {"containerPort": 2, "hostPort": 80}]);
+    let json =
+        json!({"template": {"spec": {"containers": [{"name": "main", "image": "x", "ports": ports}]}}});
+    serde_json::from_value(json).expect("a spec")
+}
+
+impl Bench {
+    fn unfilled() -> Self {
+        let metrics = Metrics::new();
+        let (events, _) = EventSink::new(metrics.clone());
+        let writes = WriteQueue::default();
+        let hub = Hub::new(Outlets {
+            writes: writes.clone(),
+            events,
+            relist: watch::channel(0).0,
+            readiness: Readiness::new(),
+            metrics,
+            replica: "r".into(),
+        });
+        Self { hub, writes, version: 1, next_id: 0, statuses: 0 }
+    }
+
+    fn new() -> Self {
+        let mut bench = Self::unfilled();
+        bench.event(Event::Epoch("e".into()));
+        bench.event(Event::Apps(Watched::Listed { objects: Vec::new(), position: 1 }));
+        bench.event(Event::Nodes(Watched::Listed { objects: Vec::new(), position: 1 }));
+        bench
+    }
+
+    /// A filled hub with a connected, idle node.
+    fn with_node(node: &str) -> (Self, Agent) {
+        let mut bench = Self::new();
+        let mut agent = bench.connect(node, None);
+        bench.serve_api();
+        bench.report(&agent, true, &[]);
+        bench.serve_api();
+        let update = agent.update().expect("the empty set");
+        bench.adopt(&agent, &update);
+        bench.statuses = 0;
+        (bench, agent)
+    }
+
+    fn event(&mut self, event: Event) {
+        self.hub.apply(event);
+        self.hub.settle();
+    }
+
+    fn said(&mut self, agent: &Agent, said: Said) {
+        self.event(Event::Session(FromSession { node: agent.node.clone(), id: agent.id, said }));
+    }
+
+    fn connect(&mut self, node: &str, held: Option<Held>) -> Agent {
+        self.next_id += 1;
+        let (frames, receiver) = mpsc::channel(8);
+        let agent = Agent { node: name(node), id: self.next_id, frames: receiver };
+        let greeting = Greeting {
+            node: agent.node.clone(),
+            held,
+            state_corrupt: String::new(),
+            labels: BTreeMap::new(),
+            bad_labels: Vec::new(),
+            info: NodeInfo::default(),
+            capacity: BTreeMap::new(),
+            addresses: Vec::new(),
+        };
+        self.said(&agent, Said::Hello(Box::new(greeting), Reply::new(frames, CancellationToken::new())));
+        agent
+    }
+
+    fn report(&mut self, agent: &Agent, full: bool, apps: &[(&str, Option<&str>)]) {
+        let report = |(app, phase): &(&str, Option<&str>)| {
+            let content = self.hub.apps.get(&key(app)).and_then(|entry| entry.app.content.as_ref());
+            let report = phase.map(|phase| AppReport {
+                namespace: "default".into(),
+                name: (*app).to_owned(),
+                phase: phase.to_owned(),
+                ready: phase == "Running",
+                revision: content.map(|content| content.revision.clone()).unwrap_or_default(),
+                ..AppReport::default()
+            });
+            (key(app), report)
+        };
+        let apps = apps.iter().map(report).collect();
+        let docker = Some((Docker::Ready, String::new()));
+        self.said(agent, Said::Report(Report { full, apps, docker }));
+    }
+
+    fn adopt(&mut self, agent: &Agent, update: &Update) {
+        let (generation, digest) = (update.generation.clone(), update.digest);
+        let (outcome, message) = (Outcome::Adopted, String::new());
+        self.said(agent, Said::Ack(Input::Ack { generation, digest, outcome, message }));
+    }
+
+    fn seen<S, T: Default>(&mut self, name: &str, uid: &str, spec: S) -> Seen<S, T> {
+        self.version += 1;
+        let meta = ObjectMeta {
+            namespace: Some("default".into()),
+            name: Some(name.to_owned()),
+            uid: Some(uid.to_owned()),
+            generation: Some(1),
+            ..ObjectMeta::default()
+        };
+        Seen { meta, version: self.version, spec: Ok(spec), status: T::default() }
+    }
+
+    fn apply_app(&mut self, app: &str, uid: &str, spec: EdgeAppSpec) {
+        let status = self.hub.apps.get(&key(app)).map(|entry| entry.status.written().clone());
+        let mut seen = self.seen(app, uid, spec);
+        seen.status = status.unwrap_or_default();
+        self.event(Event::Apps(Watched::Applied(seen)));
+    }
+
+    fn delete_app(&mut self, app: &str) {
+        let seen = self.seen(app, "", spec("x"));
+        self.event(Event::Apps(Watched::Deleted(seen)));
+    }
+
+    /// The API server: takes every job and tells the watches of it. Returns the jobs.
+    fn serve_api(&mut self) -> Vec<Job> {
+        let jobs = self.writes.drain();
+        for job in jobs.clone() {
+            self.version += 1;
+            let version = Some(self.version);
+            match job {
+                Job::AppStatus { key, uid: _, sequence, status: _ } => {
+                    self.statuses += 1;
+                    let key = crate::k8s::JobKey::AppStatus(key);
+                    self.event(Event::Written(Written { key, sequence, version }));
+                }
+                Job::NodeStatus { node, uid: _, sequence, status: _ } => {
+                    self.statuses += 1;
+                    let key = crate::k8s::JobKey::NodeStatus(node);
+                    self.event(Event::Written(Written { key, sequence, version }));
+                }
+                Job::Register { node, labels: _ } => {
+                    let seen = self.seen(node.as_str(), "uid-node", EdgeNodeSpec::default());
+                    self.event(Event::Nodes(Watched::Applied(seen)));
+                }
+            }
+        }
+        jobs
+    }
+
+    async fn pass(&mut self, time: Duration) {
+        tokio::time::advance(time).await;
+        self.event(Event::Due);
+    }
+
+    fn node_status(&self, node: &str) -> EdgeNodeStatus {
+        self.hub.nodes[&name(node)].status.written().clone()
+    }
+
+    fn app_reason(&self, app: &str, kind: &str) -> String {
+        let status = self.hub.apps[&key(app)].status.written();
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+        condition.map(|c| format!("{} {}", c.status, c.reason)).unwrap_or_default()
+    }
+}
+
+impl Agent {
+    /// The next set that was sent.
+    fn update(&mut self) -> Option<Update> {
+        loop {
+            match self.frames.try_recv().ok()? {
+                Outgoing::Update(update) => return Some(*update),
+                Outgoing::Welcome | Outgoing::Refusal { .. } => {}
+            }
+        }
+    }
+
+    fn refusal(&mut self) -> Option<&'static str> {
+        loop {
+            match self.frames.try_recv().ok()? {
+                Outgoing::Refusal { reason, .. } => return Some(reason),
+                Outgoing::Welcome | Outgoing::Update(_) => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_node_joins_and_gets_its_set_when_its_object_is_seen() {
+    let mut bench = Bench::new();
+    bench.apply_app("web", "u1", spec("x:1"));
+    let mut agent = bench.connect("box-1", None);
+    assert!(agent.update().is_none(), "its labels are not known yet");
+    assert!(bench.serve_api().iter().any(|job| matches!(job, Job::Register { .. })));
+    let update = agent.update().expect("a snapshot");
+    assert_eq!((update.base, update.apps.len()), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_came_before_the_caches_were_filled_waits_for_them() {
+    let mut bench = Bench::unfilled();
+    let mut agent = bench.connect("box-1", None);
+    assert!(bench.serve_api().is_empty());
+    bench.event(Event::Nodes(Watched::Listed { objects: Vec::new(), position: 1 }));
+    bench.serve_api();
+    bench.event(Event::Apps(Watched::Listed { objects: Vec::new(), position: 1 }));
+    assert!(agent.update().is_none());
+    bench.event(Event::Epoch("e".into()));
+    assert!(agent.update().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_life_of_an_app_costs_three_status_writes() {
+    let (mut bench, mut agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    let update = agent.update().expect("a delta");
+    bench.adopt(&agent, &update);
+    for phase in ["Pending", "Starting", "Running"] {
+        bench.pass(Duration::from_millis(100)).await;
+        bench.report(&agent, false, &[("web", Some(phase))]);
+        bench.serve_api();
+    }
+    assert_eq!(bench.statuses, 2, "one of the app and one of the node");
+    assert_eq!(bench.app_reason("web", "Ready"), "True AllNodesReady");
+    bench.delete_app("web");
+    let update = agent.update().expect("a delta");
+    assert_eq!(update.removed, [key("web")]);
+    bench.adopt(&agent, &update);
+    bench.report(&agent, false, &[("web", None)]);
+    bench.serve_api();
+    bench.pass(Duration::from_secs(3600)).await;
+    bench.serve_api();
+    assert_eq!(bench.statuses, 3);
+    assert_eq!(bench.hub.timers.next(), None, "at rest nothing is armed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_moves_for_long_is_written_once_a_second_at_most() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    bench.report(&agent, false, &[("web", Some("Pulling"))]);
+    assert!(bench.serve_api().is_empty());
+    bench.pass(Duration::from_secs(1)).await;
+    bench.serve_api();
+    assert_eq!(bench.statuses, 2);
+    assert_eq!(bench.app_reason("web", "Reconciling"), "True RollingOut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_edit_leaves_the_nodes_as_they_are() {
+    let (mut bench, mut agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    let update = agent.update().expect("a delta");
+    bench.adopt(&agent, &update);
+    bench.apply_app("web", "u1", wrong_spec());
+    bench.serve_api();
+    assert!(agent.update().is_none());
+    assert_eq!(bench.app_reason("web", "Stalled"), "True InvalidSpec");
+    bench.apply_app("web", "u1", spec("x:2"));
+    assert_eq!(agent.update().expect("a delta").apps.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_was_never_seen_valid_is_not_removed_from_nodes_that_have_it() {
+    let (mut bench, mut agent) = Bench::with_node("box-1");
+    bench.report(&agent, true, &[("web", Some("Running"))]);
+    bench.apply_app("web", "u1", wrong_spec());
+    bench.apply_app("api", "u2", spec("x:1"));
+    assert!(agent.update().is_none());
+    bench.serve_api();
+    let stalled = |status: &EdgeNodeStatus| status.conditions.iter().any(|c| c.reason == "InvalidSpec");
+    assert!(stalled(&bench.node_status("box-1")));
+    bench.apply_app("web", "u1", spec("x:1"));
+    assert_eq!(agent.update().expect("a set").apps.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_session_of_a_node_wins() {
+    let (mut bench, mut old) = Bench::with_node("box-1");
+    let mut new = bench.connect("box-1", None);
+    assert_eq!(old.refusal(), Some("Superseded"));
+    bench.said(&old, Said::Gone);
+    bench.apply_app("web", "u1", spec("x:1"));
+    assert!(new.update().is_some(), "the end of the old session is not that of the new one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_break_costs_no_write_and_a_long_one_makes_apps_unknown() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    bench.report(&agent, true, &[("web", Some("Running"))]);
+    bench.serve_api();
+    bench.statuses = 0;
+
+    bench.said(&agent, Said::Gone);
+    bench.pass(BACK_GRACE / 2).await;
+    let agent = bench.connect("box-1", None);
+    bench.report(&agent, true, &[("web", Some("Running"))]);
+    bench.pass(BACK_GRACE * 2).await;
+    bench.serve_api();
+    assert_eq!(bench.statuses, 0);
+
+    bench.said(&agent, Said::Gone);
+    bench.pass(BACK_GRACE).await;
+    bench.serve_api();
+    assert_eq!(bench.statuses, 2);
+    assert_eq!(bench.node_status("box-1").apps[0].phase, "Unknown");
+    assert_eq!(bench.app_reason("web", "Available"), "Unknown NodeUnreachable");
+
+    // Back again: one write each, when the node has reported and not before.
+    bench.statuses = 0;
+    let agent = bench.connect("box-1", None);
+    assert!(bench.serve_api().is_empty());
+    bench.report(&agent, true, &[("web", Some("Running"))]);
+    bench.serve_api();
+    assert_eq!(bench.statuses, 2);
+    assert_eq!(bench.app_reason("web", "Ready"), "True AllNodesReady");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_node_has_a_minute_to_come_back() {
+    let (bench, _agent) = Bench::with_node("box-1");
+    let status = bench.node_status("box-1");
+    for comes_back in [true, false] {
+        let mut bench = Bench::unfilled();
+        bench.event(Event::Epoch("e".into()));
+        bench.event(Event::Apps(Watched::Listed { objects: Vec::new(), position: 1 }));
+        let mut seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
+        seen.status = status.clone();
+        bench.event(Event::Nodes(Watched::Listed { objects: vec![seen], position: 9 }));
+        bench.pass(START_GRACE / 2).await;
+        let agent = comes_back.then(|| bench.connect("box-1", None));
+        bench.pass(START_GRACE).await;
+        bench.serve_api();
+        assert_eq!(bench.statuses, usize::from(!comes_back));
+        assert_eq!(bench.node_status("box-1").session.is_some(), agent.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_node_is_sent_away_and_joins_anew() {
+    let (mut bench, mut agent) = Bench::with_node("box-1");
+    let seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
+    bench.event(Event::Nodes(Watched::Deleted(seen)));
+    assert_eq!(agent.refusal(), Some("NodeDeleted"));
+    let _agent = bench.connect("box-1", None);
+    assert!(bench.serve_api().iter().any(|job| matches!(job, Job::Register { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_takes_nothing_loses_its_session_alone() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    let mut other = bench.connect("box-2", None);
+    bench.serve_api();
+    drop(agent.frames);
+    bench.apply_app("web", "u1", spec("x:1"));
+    assert!(bench.hub.nodes[&name("box-1")].live.is_none());
+    assert!(other.update().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recreated_app_is_another_app() {
+    let (mut bench, mut agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    let update = agent.update().expect("a delta");
+    bench.adopt(&agent, &update);
+    bench.apply_app("web", "u2", spec("x:1"));
+    assert_eq!(agent.update().expect("the new one").apps.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_holds_its_set_is_sent_nothing() {
+    let mut bench = Bench::new();
+    let generation = Generation::new("e", [(APPS.to_owned(), 1)]).expect("a generation");
+    let digest = Digest::of(&PayloadSet::new());
+    let mut agent = bench.connect("box-1", Some(Held { generation, digest }));
+    bench.serve_api();
+    assert!(agent.update().is_none());
+}

@@ -1,0 +1,219 @@
+//! One kind's watch: list, then follow. Written on kube's `list` and `watch` calls and not on its `watcher`, because the position
+//! of a cache in history is the list's own resourceVersion, which `watcher` keeps to itself: without it, a controller that starts
+//! after the newest object was deleted would believe itself behind its nodes.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{ListParams, WatchParams};
+use kube::core::{DynamicObject, WatchEvent};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, info, warn};
+
+use crate::chain::Chain;
+use crate::delay;
+
+/// Objects in one page of a list: bounds the size of an answer.
+const PAGE: u32 = 500;
+/// The server ends a watch after this time…
+const WATCH_SECONDS: u32 = 290;
+/// …and a watch that lives longer hangs on a dead connection.
+const WATCH_DEADLINE: Duration = Duration::from_secs(300);
+/// HTTP status of a watch whose start is no longer in the server's memory.
+const GONE: u16 = 410;
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Watched<S, T> {
+    /// Everything there is, at this position. Replaces all that was known.
+    Listed { objects: Vec<Seen<S, T>>, position: u64 },
+    /// One object was created or changed.
+    Applied(Seen<S, T>),
+    /// One object is gone.
+    Deleted(Seen<S, T>),
+    /// Nothing has happened up to this position.
+    Position(u64),
+}
+
+/// An object as the API server has it.
+#[derive(Debug)]
+pub struct Seen<S, T> {
+    pub meta: ObjectMeta,
+    /// Its resourceVersion.
+    pub version: u64,
+    /// The spec; or why this build cannot read it, which happens when a newer version wrote it.
+    pub spec: Result<S, String>,
+    pub status: T,
+}
+
+/// Why a watch had to begin again.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error("failed to list {0}; are the CRDs installed?")]
+    NotFound(String),
+    #[error("failed to list {kind}")]
+    List { kind: String, source: kube::Error },
+    #[error("failed to watch {kind}")]
+    Watch { kind: String, source: kube::Error },
+    #[error("the resourceVersion {0:?} is not a number: this API server's versions cannot be compared")]
+    Version(String),
+    /// Not worth a line: the server forgot the start, or a fresh list was asked for.
+    #[error("the watch of {0} begins again with a list")]
+    Relist(String),
+    #[error("the controller is being stopped")]
+    Closed,
+}
+
+/// Follows all objects of a kind until nobody listens. `tell` hands on what was seen; `relist` ticks when a fresh list is wanted;
+/// `restarted` is called for each failure.
+pub async fn watch<S, T, F>(
+    api: Api<DynamicObject>,
+    kind: &str,
+    mut relist: Receiver<u64>,
+    tell: impl Fn(Watched<S, T>) -> F,
+    restarted: impl Fn(),
+) where
+    S: DeserializeOwned,
+    T: DeserializeOwned + Default,
+    F: Future<Output = bool>,
+{
+    let mut failures = 0;
+    // Where to go on. Absent: with a list.
+    let mut version: Option<String> = None;
+    loop {
+        let result = follow(&api, kind, &mut relist, &mut version, &mut failures, &tell).await;
+        let Err(error) = result else { continue };
+        match &error {
+            WatchError::Closed => return,
+            WatchError::Relist(_) => {
+                debug!("{error}");
+                version = None;
+                continue;
+            }
+            WatchError::NotFound(_)
+            | WatchError::List { .. }
+            | WatchError::Watch { .. }
+            | WatchError::Version(_) => {}
+        }
+        restarted();
+        failures += 1;
+        if failures == 1 {
+            warn!("trying again: {}", Chain(&error));
+        } else {
+            debug!("trying again: {}", Chain(&error));
+        }
+        tokio::time::sleep(delay::before_retry(failures)).await;
+    }
+}
+
+/// Lists if there is no version to go on from, then watches until the server ends the watch.
+async fn follow<S, T, F>(
+    api: &Api<DynamicObject>,
+    kind: &str,
+    relist: &mut Receiver<u64>,
+    version: &mut Option<String>,
+    failures: &mut u32,
+    tell: &impl Fn(Watched<S, T>) -> F,
+) -> Result<(), WatchError>
+where
+    S: DeserializeOwned,
+    T: DeserializeOwned + Default,
+    F: Future<Output = bool>,
+{
+    let start = match version {
+        Some(version) => version.clone(),
+        None => {
+            relist.mark_unchanged();
+            let (objects, text) = list(api, kind).await?;
+            let (position, objects) =
+                (number(&text)?, objects.into_iter().map(seen).collect::<Result<_, _>>()?);
+            go_on(tell(Watched::Listed { objects, position }).await)?;
+            version.insert(text).clone()
+        }
+    };
+    let watch_error = |source| WatchError::Watch { kind: kind.to_owned(), source };
+    let params = WatchParams::default().timeout(WATCH_SECONDS);
+    let mut events = pin!(api.watch(&params, &start).await.map_err(watch_error)?);
+    if std::mem::take(failures) > 0 {
+        info!("the watch of {kind} stands again");
+    }
+    let deadline = Instant::now() + WATCH_DEADLINE;
+    loop {
+        let next = tokio::select! {
+            // Cancel-safe: a dropped `next` has taken nothing from the stream.
+            next = timeout_at(deadline, events.next()) => next,
+            _ = relist.changed() => return Err(WatchError::Relist(kind.to_owned())),
+        };
+        let Ok(Some(event)) = next else { return Ok(()) };
+        let told = match event.map_err(watch_error)? {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => Watched::Applied(seen(object)?),
+            WatchEvent::Deleted(object) => Watched::Deleted(seen(object)?),
+            WatchEvent::Bookmark(bookmark) => Watched::Position(number(&bookmark.metadata.resource_version)?),
+            WatchEvent::Error(status) if status.code == GONE => {
+                return Err(WatchError::Relist(kind.to_owned()));
+            }
+            WatchEvent::Error(status) => return Err(watch_error(kube::Error::Api(status))),
+        };
+        let reached = match &told {
+            Watched::Listed { position, .. } | Watched::Position(position) => *position,
+            Watched::Applied(seen) | Watched::Deleted(seen) => seen.version,
+        };
+        go_on(tell(told).await)?;
+        *version = Some(reached.to_string());
+    }
+}
+
+/// All objects, read consistently, and the version at which they were.
+async fn list(api: &Api<DynamicObject>, kind: &str) -> Result<(Vec<DynamicObject>, String), WatchError> {
+    let mut objects = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = api.list(&params).await.map_err(|source| list_error(kind, source))?;
+        objects.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok((objects, page.metadata.resource_version.unwrap_or_default())),
+        }
+    }
+}
+
+fn list_error(kind: &str, source: kube::Error) -> WatchError {
+    if let kube::Error::Api(status) = &source
+        && status.code == 404
+    {
+        return WatchError::NotFound(kind.to_owned());
+    }
+    WatchError::List { kind: kind.to_owned(), source }
+}
+
+fn seen<S: DeserializeOwned, T: DeserializeOwned + Default>(
+    object: DynamicObject,
+) -> Result<Seen<S, T>, WatchError> {
+    let DynamicObject { types: _, mut metadata, mut data } = object;
+    // Nobody here reads them, and they are a good part of an object's memory.
+    metadata.managed_fields = None;
+    let mut take = |field: &str| data.get_mut(field).map(Value::take).unwrap_or_default();
+    let spec = Some(take("spec")).filter(|spec| !spec.is_null());
+    let spec = spec.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    Ok(Seen {
+        version: number(metadata.resource_version.as_deref().unwrap_or_default())?,
+        spec: serde_json::from_value(spec).map_err(|error| error.to_string()),
+        // A status that cannot be read is written anew.
+        status: serde_json::from_value(take("status")).unwrap_or_default(),
+        meta: metadata,
+    })
+}
+
+fn number(version: &str) -> Result<u64, WatchError> {
+    version.parse().map_err(|_| WatchError::Version(version.to_owned()))
+}
+
+fn go_on(listening: bool) -> Result<(), WatchError> {
+    if listening { Ok(()) } else { Err(WatchError::Closed) }
+}

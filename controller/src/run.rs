@@ -1,0 +1,147 @@
+//! Puts the parts together, and takes them apart again when a stop is asked for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::Api;
+use kube::core::ApiResource;
+use skerry_api::{EdgeApp, EdgeNode};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::args::RunArgs;
+use crate::hub::{Event, Hub, Inbox, Outlets};
+use crate::k8s::{self, EventSink, WriteQueue};
+use crate::metrics::Metrics;
+use crate::readiness::{Part, Readiness};
+use crate::{grpc, ops};
+
+/// Messages of sessions and watches that wait for the hub. Full, their senders wait.
+const INBOX: usize = 1024;
+/// How long the last status writes may take after a stop: a pod has 30 s in all.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    grpc::check_plain_text(args.listen)?;
+    let replica = match args.replica {
+        Some(replica) => replica,
+        None => host_name()?,
+    };
+    let client = k8s::connect(args.kubeconfig.as_deref()).await?;
+    let (sessions_listener, address) = bind(args.listen, "--listen").await?;
+    let (ops_listener, ops_address) = bind(args.http_listen, "--http-listen").await?;
+    info!("agents at {address} (plain text), health and metrics at http://{ops_address}");
+
+    let stop = CancellationToken::new();
+    let metrics = Metrics::new();
+    let readiness = Readiness::new();
+    listen_for_signals(stop.clone(), readiness.clone())?;
+
+    let (cluster_tx, cluster) = mpsc::channel(INBOX);
+    let (sessions_tx, sessions) = mpsc::channel(INBOX);
+    let (written_tx, written) = mpsc::channel(INBOX);
+    let (events, notices) = EventSink::new(metrics.clone());
+    let writes = WriteQueue::default();
+    let (relist, relisted) = watch::channel(0);
+    let hub = Hub::new(Outlets {
+        writes: writes.clone(),
+        events,
+        relist,
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        replica: replica.clone(),
+    });
+    let hub = tokio::spawn(hub.run(Inbox { cluster, sessions, written, stop: stop.clone() }));
+    // The ops address answers to the last, so that a probe sees why the replica is not ready.
+    let ops =
+        tokio::spawn(ops::serve(ops_listener, readiness.clone(), metrics.clone(), CancellationToken::new()));
+    let door = tokio::spawn(grpc::serve(sessions_listener, sessions_tx, metrics.clone(), stop.clone()));
+    readiness.set(Part::Sessions, true);
+    let flushed = CancellationToken::new();
+    let writer =
+        tokio::spawn(k8s::run_writes(client.clone(), writes, written_tx, metrics.clone(), flushed.clone()));
+    tokio::spawn(k8s::publish(client.clone(), replica, notices, metrics.clone()));
+
+    tokio::select! {
+        epoch = k8s::epoch(&client) => {
+            start_watches(&client, epoch?, cluster_tx, &relisted, &metrics).await;
+            stop.cancelled().await;
+        }
+        () = stop.cancelled() => {}
+    }
+
+    hub.await.context("the hub ended")?;
+    door.await.context("the session server ended")?.context("failed to serve agents")?;
+    flushed.cancel();
+    if tokio::time::timeout(FLUSH, writer).await.is_err() {
+        warn!("some statuses were not written within {} s", FLUSH.as_secs());
+    }
+    ops.abort();
+    info!("stopped");
+    Ok(())
+}
+
+async fn start_watches(
+    client: &kube::Client,
+    epoch: String,
+    hub: mpsc::Sender<Event>,
+    relist: &watch::Receiver<u64>,
+    metrics: &Metrics,
+) {
+    // A closed inbox means that a stop was asked for.
+    let _ = hub.send(Event::Epoch(epoch)).await;
+    let apps = Api::all_with(client.clone(), &ApiResource::erase::<EdgeApp>(&()));
+    let nodes = Api::all_with(client.clone(), &ApiResource::erase::<EdgeNode>(&()));
+    let (to_apps, to_nodes) = (hub.clone(), hub);
+    let (apps_metrics, nodes_metrics) = (metrics.clone(), metrics.clone());
+    let (relist_apps, relist_nodes) = (relist.clone(), relist.clone());
+    tokio::spawn(async move {
+        let tell = |watched| async { to_apps.send(Event::Apps(watched)).await.is_ok() };
+        k8s::watch(apps, "edgeapps", relist_apps, tell, || apps_metrics.watch_restarted("edgeapps")).await;
+    });
+    tokio::spawn(async move {
+        let tell = |watched| async { to_nodes.send(Event::Nodes(watched)).await.is_ok() };
+        k8s::watch(nodes, "edgenodes", relist_nodes, tell, || nodes_metrics.watch_restarted("edgenodes"))
+            .await;
+    });
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address} ({flag})"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// The first SIGTERM or SIGINT stops in order, a second one at once.
+fn listen_for_signals(stop: CancellationToken, readiness: Readiness) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(130);
+            }
+            info!("stopping; once more to stop at once");
+            readiness.set(Part::NotStopping, false);
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("failed to read the host name; give a name with --replica")?;
+    Ok(name.trim().to_owned())
+}

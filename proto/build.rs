@@ -1,0 +1,12 @@
+//! Generates the wire module from the .proto files, with a protoc written in Rust.
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let files = ["proto/skerry/v1/app.proto", "proto/skerry/v1/session.proto", "proto/skerry/v1/store.proto"];
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(files, ["proto"])?;
+    // Ordered maps: the same message always has the same bytes, which digests rely on.
+    tonic_prost_build::configure().btree_map(".").build_transport(false).compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! The caps: every list, text and message that comes over the wire or from disk has one. They are far above
+//! what an honest peer sends and far below what would hurt a small box.
+
+use std::time::Duration;
+
+/// One frame. An app's payload is at most [`PAYLOAD_MAX`]; a full status report of [`APPS_MAX`] apps is sent in
+/// several frames.
+pub const FRAME_MAX: usize = 4 << 20;
+
+/// One encoded app. Kubernetes' own limit for an object is about 1.5 MiB of JSON, and the encoding is smaller.
+pub const PAYLOAD_MAX: usize = 2 << 20;
+
+/// Apps on one node. Docker itself becomes slow beyond a thousand containers.
+pub const APPS_MAX: usize = 1024;
+
+/// All payloads of one node together: what an agent holds in memory and on disk.
+pub const SET_MAX: usize = 32 << 20;
+
+/// Containers of one app.
+pub const CONTAINERS_MAX: usize = 64;
+
+/// Apps in one status frame: keeps the frame under [`FRAME_MAX`] with every text at its cap.
+pub const STATUS_APPS_PER_FRAME: usize = 32;
+
+/// A message for people: a registry's or Docker's words, cut to what fits a status and an Event.
+pub const MESSAGE_MAX: usize = 1024;
+
+/// Labels that a node brings along when it joins.
+pub const NODE_LABELS_MAX: usize = 64;
+
+/// Network addresses that a node reports.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// How often each side asks an idle link whether it still stands. One exchange costs about 250 bytes with its TCP and
+/// IP headers; two sides at this pace stay under 10 bytes per second.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the answer may take before the link counts as dead.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Cuts a text for people to `max` bytes at a character boundary, and shows that it was cut.
+pub fn truncate(text: &str, max: usize) -> String {
+    const MARK: &str = "…";
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let mut end = max.saturating_sub(MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{MARK}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::truncate;
+
+    #[test]
+    fn a_cut_text_fits_and_stays_valid() {
+        assert_eq!(truncate("short", 10), "short");
+        let cut = truncate(&"ä".repeat(100), 20);
+        assert!(cut.len() <= 20 && cut.ends_with('…'), "{cut}");
+    }
+}

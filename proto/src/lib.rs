@@ -1,0 +1,19 @@
+//! What travels between agent and controller: the generated [`wire`] types, the caps on everything that is
+//! received, and the checked conversions to the shared [`skerry_terms`].
+//!
+//! Not here: what an app means. The controller writes [`wire::App`] from the CRD, the agent reads it into its
+//! own checked form.
+
+pub mod caps;
+mod convert;
+
+/// Version of the session protocol that this build speaks.
+pub const PROTOCOL: u32 = 1;
+
+pub use convert::{WireError, app_key, payload_set};
+
+/// The generated messages, client and server.
+#[expect(clippy::allow_attributes_without_reason, clippy::large_enum_variant, reason = "generated code")]
+pub mod wire {
+    tonic::include_proto!("skerry.v1");
+}

@@ -1,0 +1,101 @@
+//! Reasons: CamelCase, stable words for why something is as it is. Scripts and alerts match on them, so a word
+//! is never renamed; `docs/reasons.md` explains each to the operator.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+        /// Every reason, for the documentation test and for checking what comes over the wire.
+        pub const ALL: &[&str] = &[$($text),*];
+    };
+}
+
+reasons! {
+    /// Every container runs.
+    READY = "Ready";
+    /// An image is being pulled.
+    PULLING_IMAGE = "PullingImage";
+    /// Containers are being created and started.
+    CONTAINER_CREATING = "ContainerCreating";
+    /// Containers that are no longer wanted are being stopped.
+    TERMINATING = "Terminating";
+    /// Every container ended with exit code 0 and none is to be restarted.
+    COMPLETED = "Completed";
+    /// A container ended with another exit code and is not to be restarted.
+    ERROR = "Error";
+    /// A container was killed because it used more memory than its limit.
+    OOM_KILLED = "OOMKilled";
+    /// A person paused the container with `docker pause`; it is left alone.
+    PAUSED = "Paused";
+    /// A container keeps ending; the next start waits.
+    CRASH_LOOP_BACK_OFF = "CrashLoopBackOff";
+    /// The registry or Docker refused the pull; it is tried again.
+    IMAGE_PULL_FAILED = "ImagePullFailed";
+    /// `imagePullPolicy: Never`, and the image is not on the node.
+    IMAGE_NEVER_PULL = "ErrImageNeverPull";
+    /// A host port is held by another app, container or process.
+    PORT_CONFLICT = "PortConflict";
+    /// Docker refused to create the container.
+    CREATE_FAILED = "CreateContainerError";
+    /// Docker refused to start the container.
+    START_FAILED = "StartError";
+    /// Docker failed to stop or remove a container; it is tried again.
+    CLEANUP_FAILED = "CleanupFailed";
+    /// The agent cannot honour the app as it is written, most often because the agent is older than the field.
+    UNSUPPORTED = "Unsupported";
+    /// The Docker Engine does not answer.
+    DOCKER_UNAVAILABLE = "DockerUnavailable";
+    /// The node has no session with the controller.
+    NODE_UNREACHABLE = "NodeUnreachable";
+    /// The node has taken the app over and not yet reported on it.
+    AWAITING_NODE = "AwaitingNode";
+    /// The agent connected.
+    SESSION_OPEN = "SessionOpen";
+    /// The agent's desired state could not be read; it was kept aside and the node waits for a fresh copy.
+    STATE_CORRUPT = "StateCorrupt";
+    /// The agent could not store its desired state.
+    STATE_NOT_DURABLE = "StateNotDurable";
+    /// The node holds a newer desired state than this cluster can have: the cluster was restored or replaced.
+    CLUSTER_WENT_BACK = "ClusterWentBack";
+    /// Same generation, different content: refused.
+    GENERATION_CONFLICT = "GenerationConflict";
+    /// The frames of a desired set did not make the announced digest.
+    SET_GARBLED = "SetGarbled";
+    /// More is placed on the node than a node can take.
+    SET_TOO_LARGE = "SetTooLarge";
+    /// Another session of the same node took over.
+    SUPERSEDED = "Superseded";
+    /// The EdgeNode object was deleted.
+    NODE_DELETED = "NodeDeleted";
+    /// The controller is being stopped; another or the next one takes over.
+    CONTROLLER_STOPPING = "ControllerStopping";
+    /// The peer's messages break the protocol.
+    PROTOCOL_ERROR = "ProtocolError";
+    /// The app matches no node.
+    NO_MATCHING_NODES = "NoMatchingNodes";
+    /// Every node that runs the app is ready.
+    ALL_NODES_READY = "AllNodesReady";
+    /// Some nodes are not ready.
+    NODES_NOT_READY = "NodesNotReady";
+    /// Some nodes failed.
+    NODES_FAILED = "NodesFailed";
+    /// The rollout is still on its way.
+    ROLLING_OUT = "RollingOut";
+    /// The whole fleet has what the spec asks for.
+    ROLLED_OUT = "RolledOut";
+    /// The app's spec cannot be honoured.
+    INVALID_SPEC = "InvalidSpec";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn reasons_are_camel_case_and_unique() {
+        for (i, reason) in ALL.iter().enumerate() {
+            assert!(reason.starts_with(|c: char| c.is_ascii_uppercase()), "{reason}");
+            assert!(reason.chars().all(|c| c.is_ascii_alphanumeric()), "{reason}");
+            assert!(!ALL[..i].contains(reason), "{reason} is there twice");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The harness of the whole-system tests and benchmarks: a real control plane, the real daemons, a real Docker Engine. Nothing here is a
+//! fake; what is missing on the machine is an error that says how to get it.
+
+mod control_plane;
+mod daemon;
+mod docker;
+mod http;
+mod kubectl;
+mod registry;
+mod site;
+mod wait;
+
+pub use control_plane::ControlPlane;
+pub use daemon::{Daemon, free_port, repository_root, target_dir};
+pub use docker::{Containers, docker, run as docker_run};
+pub use http::get;
+pub use kubectl::Kubectl;
+pub use registry::Registry;
+pub use site::{AgentOptions, Node, Site, unique};
+pub use wait::{LIMIT, eventually, holds_for};
+
+/// The image of the tests, made by `tests/host/test-image.sh`: busybox, and no entrypoint.
+pub const IMAGE: &str = "skerry.local/busybox:1";

@@ -1,0 +1,256 @@
+//! A whole installation: control plane, controller, and as many agents as a test asks for. Agents share the machine's one Docker Engine
+//! and are told apart by their labels, which is itself something that is tested.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use kube::{Api, Client};
+use skerry_api::{EdgeApp, EdgeNode};
+use tempfile::TempDir;
+
+use crate::{Containers, ControlPlane, Daemon, Kubectl, docker_run, eventually, free_port, get};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A name that no other test of this or another run uses.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A control plane and a controller on it.
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
+pub struct Site {
+    pub control_plane: ControlPlane,
+    pub client: Client,
+    controller: Mutex<Option<Daemon>>,
+    dir: TempDir,
+    /// Where agents dial.
+    pub session_port: u16,
+    /// Health, readiness, metrics.
+    pub ops_port: u16,
+}
+
+impl Site {
+    /// Starts both and waits until the controller is ready.
+    pub async fn start() -> Result<Arc<Self>> {
+        let control_plane = ControlPlane::start().await?;
+        let client = control_plane.client().await?;
+        let dir = tempfile::Builder::new().prefix("skerry-site-").tempdir()?;
+        let (session_port, ops_port) = (free_port()?, free_port()?);
+        let site = Self { control_plane, client, controller: Mutex::new(None), dir, session_port, ops_port };
+        site.start_controller().await?;
+        Ok(Arc::new(site))
+    }
+
+    pub async fn start_controller(&self) -> Result<()> {
+        let args = [
+            "run".to_owned(),
+            format!("--kubeconfig={}", self.control_plane.kubeconfig().display()),
+            format!("--listen=127.0.0.1:{}", self.session_port),
+            format!("--http-listen=127.0.0.1:{}", self.ops_port),
+        ];
+        let daemon = Daemon::start("skerry-controller", self.dir.path(), "controller", &args)?;
+        *self.lock() = Some(daemon);
+        eventually("the controller is ready", || async {
+            if let Some(controller) = self.lock().as_mut() {
+                controller.check_alive()?;
+            }
+            match get(self.ops_port, "/readyz").await? {
+                (200, _) => Ok(()),
+                (code, body) => bail!("/readyz says {code}: {body}"),
+            }
+        })
+        .await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Daemon>> {
+        self.controller.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// SIGKILL.
+    pub fn kill_controller(&self) -> Result<()> {
+        self.lock().take().context("the controller runs")?.kill()
+    }
+
+    /// SIGTERM; returns its exit code.
+    pub fn terminate_controller(&self) -> Result<Option<i32>> {
+        self.lock().take().context("the controller runs")?.terminate()
+    }
+
+    pub fn controller_pid(&self) -> Option<u32> {
+        self.lock().as_ref().map(Daemon::pid)
+    }
+
+    pub fn controller_output(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("controller.log")).unwrap_or_default()
+    }
+
+    pub fn kubectl(&self) -> Kubectl {
+        self.control_plane.kubectl()
+    }
+
+    /// A new namespace.
+    pub async fn namespace(&self) -> Result<String> {
+        let name = unique("t");
+        self.kubectl().run(&["create", "namespace", &name]).await?;
+        Ok(name)
+    }
+
+    pub fn apps(&self, namespace: &str) -> Api<EdgeApp> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub fn nodes(&self) -> Api<EdgeNode> {
+        Api::all(self.client.clone())
+    }
+
+    /// An agent that is connected and Ready, labelled `test=NAME`.
+    pub async fn node(self: &Arc<Self>) -> Result<Node> {
+        let node = self.node_with(AgentOptions::default())?;
+        node.ready().await?;
+        Ok(node)
+    }
+
+    /// An agent as asked for, started and not waited for.
+    pub fn node_with(self: &Arc<Self>, options: AgentOptions) -> Result<Node> {
+        let name = unique("box");
+        let dir = tempfile::Builder::new().prefix("skerry-agent-").tempdir()?;
+        let mut node = Node { name, site: self.clone(), dir, options, agent: None };
+        node.start()?;
+        Ok(node)
+    }
+}
+
+/// What an agent is started with besides its name.
+#[derive(Debug, Clone, Default)]
+pub struct AgentOptions {
+    /// Labels besides `test=NAME`.
+    pub labels: BTreeMap<String, String>,
+    /// Instead of the machine's own.
+    pub docker_socket: Option<PathBuf>,
+}
+
+/// One edge node of a site. Its agent is killed and its containers are removed when dropped.
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
+pub struct Node {
+    pub name: String,
+    site: Arc<Site>,
+    dir: TempDir,
+    options: AgentOptions,
+    agent: Option<Daemon>,
+}
+
+impl Node {
+    /// Starts the agent; again after it was killed, with the same state.
+    pub fn start(&mut self) -> Result<()> {
+        let config = self.dir.path().join("agent.toml");
+        let mut text = format!(
+            "node-name = {:?}\ncontroller = \"http://127.0.0.1:{}\"\nstate-dir = {:?}\n",
+            self.name,
+            self.site.session_port,
+            self.state_dir()
+        );
+        if let Some(socket) = &self.options.docker_socket {
+            writeln!(text, "docker-socket = \"unix://{}\"", socket.display())?;
+        }
+        writeln!(text, "[labels]\ntest = {:?}", self.name)?;
+        for (key, value) in &self.options.labels {
+            writeln!(text, "{key:?} = {value:?}")?;
+        }
+        std::fs::write(&config, text)?;
+        let args = ["run".to_owned(), format!("--config={}", config.display())];
+        self.agent = Some(Daemon::start("skerry-agent", self.dir.path(), "agent", &args)?);
+        Ok(())
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn agent(&mut self) -> Result<&mut Daemon> {
+        self.agent.as_mut().context("the agent runs")
+    }
+
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+    }
+
+    /// Waits until the API says that the node is Ready.
+    pub async fn ready(&self) -> Result<()> {
+        self.condition("Ready", "True").await
+    }
+
+    /// Waits until a condition of the EdgeNode has this status.
+    pub async fn condition(&self, kind: &str, status: &str) -> Result<()> {
+        let what = format!("{} is {kind}={status}", self.name);
+        eventually(&what, || async {
+            let node = self.site.nodes().get(&self.name).await?;
+            let conditions = node.status.map(|status| status.conditions).unwrap_or_default();
+            match conditions.iter().find(|condition| condition.type_ == kind) {
+                Some(condition) if condition.status == status => Ok(()),
+                other => bail!("{other:?}"),
+            }
+        })
+        .await
+    }
+
+    /// The node's containers.
+    pub async fn containers(&self) -> Result<Containers> {
+        Containers::of_node(&self.name).await
+    }
+
+    /// The containers of one app on the node.
+    pub async fn app(&self, namespace: &str, name: &str) -> Result<Containers> {
+        Ok(self.containers().await?.app(namespace, name))
+    }
+
+    /// What the node reports of an app.
+    pub async fn report(&self, namespace: &str, name: &str) -> Result<skerry_api::AppReport> {
+        let node = self.site.nodes().get(&self.name).await?;
+        let apps = node.status.map(|status| status.apps).unwrap_or_default();
+        let report = apps.into_iter().find(|app| app.namespace == namespace && app.name == name);
+        report.with_context(|| format!("{} reports nothing of {namespace}/{name}", self.name))
+    }
+
+    /// Waits until the node reports this phase of an app, and returns the report.
+    pub async fn phase(&self, namespace: &str, name: &str, phase: &str) -> Result<skerry_api::AppReport> {
+        let what = format!("{} reports {namespace}/{name} as {phase}", self.name);
+        eventually(&what, || async {
+            let report = self.report(namespace, name).await?;
+            if report.phase == phase { Ok(report) } else { bail!("{report:?}") }
+        })
+        .await
+    }
+
+    /// Path of the log, for a failing test to name.
+    pub fn log(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.agent = None;
+        let filter = format!("label={}={}", skerry_terms::labels::NODE, self.name);
+        let clean = async {
+            let ids = docker_run(&["ps", "-aq", "--filter", &filter]).await?;
+            for id in ids.lines() {
+                docker_run(&["rm", "-fv", id]).await?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        // The test may be running on a runtime; a thread of its own is always free to block.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    let _ = runtime.block_on(clean);
+                }
+            });
+        });
+    }
+}

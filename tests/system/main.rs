@@ -1,0 +1,88 @@
+//! Whole-system tests: `kubectl` at one end, containers in a real Docker Engine at the other. They share one control plane and one
+//! controller, except those that break them.
+//!
+//! Runs like any Rust test: `cargo test -p skerry-tests --test system [FILTER]`.
+
+mod apply;
+mod autonomy;
+mod faults;
+mod images;
+mod lifecycle;
+mod network;
+mod trust;
+
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use libtest_mimic::{Arguments, Failed, Trial};
+use skerry_tests::{Site, repository_root};
+use tokio::runtime::Runtime;
+
+/// Tests mostly wait; more of them than cores keep a small machine busy.
+const THREADS: usize = 4;
+
+/// Turns test functions into trials that get the shared site.
+macro_rules! trials {
+    ($site:ident, $runtime:ident; $($module:ident: $($name:ident),* ;)*) => {
+        vec![$($({
+            let (site, runtime) = ($site.clone(), $runtime.clone());
+            Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
+                runtime.block_on($module::$name(site)).map_err(|error| Failed::from(format!("{error:#}")))
+            })
+        }),*),*]
+    };
+}
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    rustls::crypto::ring::default_provider().install_default().ok().context("the first TLS provider")?;
+    let runtime = Arc::new(Runtime::new()?);
+    let site = if arguments.list { None } else { Some(set_up(&runtime)?) };
+    let trials = trials! { site, runtime;
+        apply: a_bad_spec_is_refused_by_name, applying_twice_changes_nothing, explain_documents_every_field,
+            an_app_is_listed_with_its_columns;
+        lifecycle: an_app_is_deployed_and_served, a_changed_variable_makes_a_new_container,
+            a_label_on_the_object_restarts_nothing, a_node_label_moves_the_app, a_deleted_app_leaves_nothing,
+            limits_and_names_reach_docker, a_job_runs_once, a_crash_loop_shows_its_back_off,
+            an_empty_set_is_not_no_set;
+        network: containers_of_an_app_share_localhost, a_taken_port_fails_by_name_and_the_holder_serves_on,
+            an_update_to_a_taken_port_keeps_the_old_container, two_nodes_on_one_engine_are_kept_apart,
+            the_host_network_is_the_hosts;
+        images: an_image_comes_from_a_registry, a_missing_image_fails_in_the_registrys_words,
+            a_missing_image_leaves_the_old_container_serving, never_means_never;
+        autonomy: a_killed_agent_restarts_nothing, a_stopped_agent_restarts_nothing,
+            a_container_comes_back_with_no_controller, a_corrupt_state_is_kept_aside_and_nothing_is_touched,
+            a_foreign_container_is_not_touched, a_missing_docker_is_waited_for;
+        faults: a_controller_restart_touches_no_container, an_api_server_restart_is_survived,
+            a_node_that_is_away_is_unknown, a_deleted_node_comes_back_as_a_new_one;
+        trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
+            garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The runtime's last handle drops the site: everything that was started is ended.
+    drop(runtime);
+    Ok(conclusion.exit_code())
+}
+
+/// Builds the daemons if need be and starts the shared site.
+fn set_up(runtime: &Runtime) -> Result<Arc<Site>> {
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
+    if !build.status()?.success() {
+        bail!("cargo build failed: see above");
+    }
+    let image = repository_root().join("tests/host/test-image.sh");
+    if !Command::new(&image).stdout(std::process::Stdio::null()).status()?.success() {
+        bail!("{} failed: run `tests/host/prepare.sh --docker` first", image.display());
+    }
+    runtime.block_on(Site::start())
+}
+
+/// The shared site of a trial.
+type Shared = Option<Arc<Site>>;
+
+fn shared(site: Shared) -> Result<Arc<Site>> {
+    site.context("a listing runs no test")
+}
