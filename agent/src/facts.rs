@@ -10,7 +10,7 @@ use skerry_proto::wire;
 
 pub use addresses::addresses;
 
-/// Everything about the box that the controller shows. Docker's version travels with every status report, so it is empty here.
+/// Everything about the box that the controller shows. Docker's version is for the caller to add: it is not the box's to know.
 pub fn node_facts() -> wire::NodeFacts {
     let uname = rustix::system::uname();
     wire::NodeFacts {

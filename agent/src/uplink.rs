@@ -67,11 +67,11 @@ pub async fn run(controller: ControllerUrl, events: mpsc::Sender<LinkEvent>) {
         if end.welcomed && began.elapsed() >= STEADY {
             attempt = 0;
         }
-        if complaint == Some(end.fault) {
-            debug!("controller {controller}: {}", end.why);
-        } else {
+        if is_news(complaint, end.fault) {
             complain(&controller, &end);
             complaint = Some(end.fault);
+        } else {
+            debug!("controller {controller}: {}", end.why);
         }
         // Never without a spread: nodes that lost the same controller must not return in the same moment.
         attempt = u32::saturating_add(attempt, 1);
@@ -79,6 +79,15 @@ pub async fn run(controller: ControllerUrl, events: mpsc::Sender<LinkEvent>) {
             () = tokio::time::sleep(DIAL_BACKOFF.jittered(attempt, random())) => {}
             () = events.closed() => return,
         }
+    }
+}
+
+/// True unless the log says so already: a lost controller that cannot be reached either is one and the same trouble.
+fn is_news(complaint: Option<Fault>, fault: Fault) -> bool {
+    match (complaint, fault) {
+        (None, _) => true,
+        (Some(Fault::Refused), fault) => fault != Fault::Refused,
+        (Some(Fault::Unreachable | Fault::Lost), fault) => fault == Fault::Refused,
     }
 }
 
@@ -114,14 +123,12 @@ async fn link(
     let (close, closed) = oneshot::channel();
     events.send(LinkEvent::Up { outbox, close }).await.ok()?;
     let mut welcomed = false;
-    let said = || {
-        if complaint.take() != Some(Fault::Lost) || !welcomed {
-            info!("connected to controller {controller}");
-        }
-        welcomed = true;
+    let said_welcome = || {
+        info!("connected to controller {controller}");
+        (*complaint, welcomed) = (None, true);
     };
     let (fault, why) = tokio::select! {
-        ended = converse(channel, outgoing, events, said) => ended,
+        ended = converse(channel, outgoing, events, said_welcome) => ended,
         why = closed => (Fault::Refused, why.unwrap_or_else(|_| "the agent ended the session".to_owned())),
         () = events.closed() => return None,
     };
@@ -218,7 +225,16 @@ fn random() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::random;
+    use super::{Fault, is_news, random};
+
+    #[test]
+    fn one_trouble_is_told_once() {
+        assert!(is_news(None, Fault::Lost));
+        assert!(!is_news(Some(Fault::Lost), Fault::Unreachable));
+        assert!(!is_news(Some(Fault::Unreachable), Fault::Unreachable));
+        assert!(is_news(Some(Fault::Unreachable), Fault::Refused));
+        assert!(is_news(Some(Fault::Refused), Fault::Unreachable));
+    }
 
     #[test]
     fn dials_are_spread() {

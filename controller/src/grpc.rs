@@ -4,6 +4,8 @@
 mod identity;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,7 +150,7 @@ enum Ended {
     SecondHello,
     #[error(transparent)]
     Frame(#[from] FrameError),
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke: {}", .0.message())]
     Broken(Status),
     #[error("the agent hung up")]
     HungUp,

@@ -26,6 +26,10 @@ use chain::Chain;
 /// Hub, watches and sessions: the hub is one task, so more threads would only help encryption, which is not this build's.
 const WORKERS: usize = 2;
 
+/// What is logged unless RUST_LOG says otherwise. The Kubernetes client logs each failed try as an error; every such failure is
+/// handled and told once by whoever asked.
+const DEFAULT_FILTER: &str = "info,kube_client=off";
+
 fn main() -> ExitCode {
     // Before anything else that speaks TLS: no provider is chosen by the crates' features alone.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -59,7 +63,7 @@ fn start(args: args::RunArgs) -> anyhow::Result<()> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

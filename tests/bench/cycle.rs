@@ -45,7 +45,8 @@ pub async fn delete_to_gone(site: &Site, node: &Node) -> Result<Figure> {
         .await?;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
     }
-    let method = format!("median of {RUNS}; kubectl delete to no object and no container, grace 1 s, SIGTERM ignored");
+    let method =
+        format!("median of {RUNS}; kubectl delete to no object and no container, grace 1 s, SIGTERM ignored");
     Ok(at_most("delete_to_gone_ms", median(times), "ms", 1500.0, method))
 }
 
@@ -95,7 +96,9 @@ pub async fn writes(site: &Site) -> Result<f64> {
     let ours = metrics.lines().filter(|line| {
         line.starts_with("apiserver_request_total{")
             && (line.contains("resource=\"edgeapps\"") || line.contains("resource=\"edgenodes\""))
-            && ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|v| line.contains(&format!("verb=\"{v}\"")))
+            && ["POST", "PUT", "PATCH", "APPLY", "DELETE"]
+                .iter()
+                .any(|v| line.contains(&format!("verb=\"{v}\"")))
             && line.contains("code=\"2")
     });
     ours.map(|line| {
@@ -104,4 +107,3 @@ pub async fn writes(site: &Site) -> Result<f64> {
     })
     .sum()
 }
-

@@ -50,7 +50,8 @@ pub async fn measure(site: &Site, mut node: Node, seconds: u64) -> Result<Vec<Fi
     let cpu = cpu_seconds(agent)? - cpu;
     let bytes = link_bytes(site.session_port).await? - bytes;
     let writes = cycle::writes(site).await? - writes;
-    let running = docker_run(&["ps", "-q", "--filter", &format!("label=skerry.dev/node={}", node.name)]).await?;
+    let running =
+        docker_run(&["ps", "-q", "--filter", &format!("label=skerry.dev/node={}", node.name)]).await?;
     if running.lines().count() != CONTAINERS {
         bail!("{} of {CONTAINERS} containers run: this was no rest", running.lines().count());
     }
@@ -59,7 +60,13 @@ pub async fn measure(site: &Site, mut node: Node, seconds: u64) -> Result<Vec<Fi
     let time = seconds as f64;
     let watched = format!("over {seconds} s at rest, {CONTAINERS} containers");
     Ok(vec![
-        at_most("agent_pss_mib", pss(agent)?, "MiB", 8.0, format!("Pss of /proc/PID/smaps_rollup, {watched}")),
+        at_most(
+            "agent_pss_mib",
+            pss(agent)?,
+            "MiB",
+            8.0,
+            format!("Pss of /proc/PID/smaps_rollup, {watched}"),
+        ),
         at_most(
             "agent_idle_cpu_percent",
             cpu / time * 100.0,

@@ -69,9 +69,7 @@ async fn through_skerry(
 ) -> Result<Duration> {
     let (host_network, ports) = match network {
         Network::Host => ("true", format!("{{containerPort: {port}}}")),
-        Network::Bridge => {
-            ("false", format!("{{containerPort: 8080, hostPort: {port}, hostIP: 127.0.0.1}}"))
-        }
+        Network::Bridge => ("false", format!("{{containerPort: 8080, hostPort: {port}, hostIP: 127.0.0.1}}")),
     };
     let yaml = format!(
         "apiVersion: skerry.dev/v1alpha1\nkind: EdgeApp\nmetadata: {{name: web, namespace: {namespace}}}\nspec:\n  \

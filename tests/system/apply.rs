@@ -41,7 +41,7 @@ pub async fn a_bad_spec_is_refused_by_name(site: Shared) -> Result<()> {
             format!("{{containers: [{{name: A_b, image: \"{IMAGE}\"}}]}}"),
             "spec.template.spec.containers[0].name",
         ),
-        (format!("{{containers: [{{{container}}}, {{{container}}}]}}"), "spec.template.spec.containers[1]"),
+        (format!("{{containers: [{{{container}}}, {{{container}}}]}}"), "spec.template.spec.containers"),
         (format!("{{containers: [{{{container}, env: [{{name: \"A=B\"}}]}}]}}"), "containers[0].env[0].name"),
         (
             format!("{{containers: [{{{container}, env: [{{name: A, value: 1}}]}}]}}"),

@@ -148,11 +148,11 @@ pub async fn the_host_network_is_the_hosts(site: Shared) -> Result<()> {
     let port = free_port()?;
     let pod = format!(
         "{{hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [\
-         {{name: web, image: \"{IMAGE}\", command: [httpd, -f, -p, \"127.0.0.1:{port}\", -h, /bin], ports: [{{containerPort: {port}}}]}}, \
+         {{name: web, image: \"{IMAGE}\", command: [httpd, -f, -p, \"127.0.0.1:{port}\", -h, /etc], ports: [{{containerPort: {port}}}]}}, \
          {{name: side, image: \"{IMAGE}\", command: [sleep, \"1000\"]}}]}}"
     );
     site.kubectl().apply(&app_yaml(&namespace, "host", &node.name, &pod)).await?;
-    eventually("it listens on the host", || get(port, "/sleep")).await?;
+    eventually("it listens on the host", || get(port, "/passwd")).await?;
     let all = node.app(&namespace, "host").await?.all().await?;
     ensure!(all.len() == 2, "in the host's network no other container is needed: {}", all.len());
     for (_, container) in all {

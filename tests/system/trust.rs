@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use skerry_proto::wire::sessions_client::SessionsClient;
-use skerry_proto::wire::{AgentMessage, Hello, agent_message};
+use skerry_proto::wire::{AgentMessage, Hello, agent_message, controller_message};
 use skerry_tests::{Daemon, IMAGE, eventually, target_dir, unique};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::Endpoint;
@@ -90,26 +90,7 @@ pub async fn garbage_ends_that_session_only(site: Shared) -> Result<()> {
         // An answer may be an error at once, or a stream that ends with one.
         let refused = match client.connect(stream).await {
             Err(_) => true,
-            Ok(answer) => {
-                let mut stream = answer.into_inner();
-                let mut refused = false;
-                while let Ok(next) = tokio::time::timeout(Duration::from_secs(10), stream.message()).await {
-                    match next {
-                        Ok(Some(message)) => {
-                            refused |= matches!(
-                                message.kind,
-                                Some(skerry_proto::wire::controller_message::Kind::Refusal(_))
-                            );
-                        }
-                        Ok(None) => break,
-                        Err(_) => refused = true,
-                    }
-                    if refused {
-                        break;
-                    }
-                }
-                refused
-            }
+            Ok(answer) => is_refused(answer.into_inner()).await,
         };
         ensure!(refused, "{what} was not refused");
     }
@@ -120,6 +101,21 @@ pub async fn garbage_ends_that_session_only(site: Shared) -> Result<()> {
     node.phase(&namespace, "app", "Running").await?;
     ensure!(!node.output().contains("Superseded"), "the node's own session was ended");
     Ok(())
+}
+
+/// True if the stream ends without a welcome, be it by a refusal, an error or nothing.
+async fn is_refused(mut stream: tonic::Streaming<skerry_proto::wire::ControllerMessage>) -> bool {
+    loop {
+        match tokio::time::timeout(Duration::from_secs(10), stream.message()).await {
+            Ok(Ok(Some(message))) => match message.kind {
+                Some(controller_message::Kind::Refusal(_)) => return true,
+                Some(controller_message::Kind::Welcome(_)) => return false,
+                Some(_) | None => {}
+            },
+            Ok(Ok(None) | Err(_)) => return true,
+            Err(_) => return false,
+        }
+    }
 }
 
 pub async fn the_second_agent_on_a_state_is_refused(site: Shared) -> Result<()> {

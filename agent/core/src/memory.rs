@@ -9,7 +9,8 @@ use skerry_terms::AppKey;
 use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
 use crate::plan::{Unit, units};
 use crate::{
-    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Role, SpecHash, WallMillis, World,
+    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, Role, SpecHash,
+    WallMillis, World,
 };
 
 /// A container that ran this long is healthy: its next end counts as the first. Kubernetes' figure.
@@ -146,21 +147,13 @@ impl Memory {
     /// the plan.
     pub fn note(&mut self, desired: &Desired, observed: &Observed, now: Monotonic) {
         let Observed::Known(world) = observed else { return };
-        for (id, container) in &world.containers {
-            let Some(owner) = container.ownership() else {
-                continue;
-            };
-            let ContainerState::Exited { exit_code, oom_killed, started_at, finished_at, error: _ } =
-                container.state
+        for (id, owner, state) in newest_runs(world) {
+            let ContainerState::Exited { exit_code, oom_killed, started_at, finished_at, error: _ } = *state
             else {
                 continue;
             };
-            let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else {
-                continue;
-            };
-            let Some(unit) = units(app).into_iter().find(|unit| unit.role == owner.role) else {
-                continue;
-            };
+            let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else { continue };
+            let Some(unit) = units(app).into_iter().find(|unit| unit.role == owner.role) else { continue };
             let restarts = unit.role == Role::Sandbox || app.restart_policy.restarts(exit_code);
             if owner.hash.as_ref() == Some(&unit.hash) && restarts {
                 let last = Termination { exit_code, oom_killed, started_at, finished_at };
@@ -237,4 +230,19 @@ impl Memory {
     pub(crate) fn is_fresh(&self, app: &AppKey, unit: &Unit<'_>) -> bool {
         self.fresh.contains(&(app.clone(), unit.role.clone(), unit.hash.clone()))
     }
+}
+
+/// Of each container of each app and spec, the newest run: an older one that is not yet removed was counted when it ended.
+fn newest_runs(world: &World) -> impl Iterator<Item = (&ContainerId, &Ownership, &ContainerState)> {
+    let mut newest = BTreeMap::new();
+    for (id, container) in &world.containers {
+        if let Some(owner) = container.ownership() {
+            let run = (owner.restart_count, id, owner, &container.state);
+            let best = newest.entry((&owner.app, &owner.role, &owner.hash)).or_insert(run);
+            if best.0 < run.0 {
+                *best = run;
+            }
+        }
+    }
+    newest.into_values().map(|(_, id, owner, state)| (id, owner, state))
 }

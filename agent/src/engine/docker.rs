@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt};
 use skerry_agent_core::{ContainerId, CreateSpec, Desired, Observed};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::info;
 
 use super::inspect::Inspected;
@@ -27,6 +27,8 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// A pull without any progress for this long is dead. The whole pull may take hours on a thin link.
 const PULL_IDLE: Duration = Duration::from_secs(120);
+/// Containers that are created, started or removed at once. More would make each slower, on both sides of the socket.
+const WORKERS: usize = 8;
 /// bollard's own bound, above all of ours.
 const LIBRARY_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 
@@ -40,6 +42,7 @@ pub struct Docker {
     /// version.
     client: Mutex<Option<bollard::Docker>>,
     pub(super) inspected: Mutex<Inspected>,
+    workers: Semaphore,
 }
 
 /// A poisoned lock holds only what a look can restore.
@@ -66,6 +69,7 @@ impl Docker {
             cores: u64::from(crate::facts::cpu_count()),
             client: Mutex::new(None),
             inspected: Mutex::new(Inspected::default()),
+            workers: Semaphore::new(WORKERS),
         }
     }
 
@@ -101,10 +105,10 @@ impl Docker {
             false => "install or start docker, or name its socket with --docker-socket",
             true => "check `systemctl status docker`, and that the agent runs as root or in the group docker",
         };
-        let error = match error {
-            Error::SocketNotFoundError(_) => "there is no such socket".to_owned(),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
-            other => chain(other),
+        let error = if matches!(error, Error::SocketNotFoundError(_)) {
+            "there is no such socket".to_owned()
+        } else {
+            chain(error)
         };
         format!("docker does not answer at {socket}: {error}; {fix}")
     }
@@ -180,6 +184,7 @@ impl Engine for Docker {
     }
 
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
+        let _worker = self.workers.acquire().await;
         let client = self.client().await?;
         let create = async || {
             let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
@@ -204,6 +209,7 @@ impl Engine for Docker {
     }
 
     async fn start(&self, name: &str) -> Result<(), EngineError> {
+        let _worker = self.workers.acquire().await;
         // Docker answers 304 for one that runs, which the library takes as success.
         bounded(WORK_TIMEOUT, self.client().await?.start_container(name, None)).await
     }
@@ -221,6 +227,7 @@ impl Engine for Docker {
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let _worker = self.workers.acquire().await;
         let client = self.client().await?;
         let options = RemoveContainerOptionsBuilder::default().v(true).build();
         let remove = async {

@@ -75,9 +75,10 @@ async fn run<E: Engine>(
                 log(app, &action);
                 // Dropping the pull ends it on Docker's side, too; nothing else is left behind.
                 tokio::select! {
-                    done = engine.pull(image) => done,
+                    biased;
                     () = stops.outdated.cancelled() => return Ok(()),
                     () = stops.ending.cancelled() => return Ok(()),
+                    done = engine.pull(image) => done,
                 }
             }
             Action::Create(_) | Action::Start { .. } | Action::Stop { .. } | Action::Remove { .. } => {

@@ -16,25 +16,26 @@ pub(super) const CONFLICT: u16 = 409;
 const PORT_TAKEN: [&str; 2] = ["port is already allocated", "address already in use"];
 
 /// The HTTP status of Docker's answer, when it was one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
 pub(super) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, message: _ } => Some(*status_code),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
         _ => None,
     }
 }
 
 /// Docker's own words, when it spoke.
+#[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
 pub(super) fn words(error: &Error) -> Option<&str> {
     match error {
         Error::DockerResponseServerError { status_code: _, message } => Some(message),
         Error::DockerStreamError { error } => Some(error),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
         _ => None,
     }
 }
 
 /// Classifies an error of a call that was given `timeout`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
 pub(super) fn classify(error: Error, timeout: std::time::Duration) -> EngineError {
     if let Some(words) = words(&error) {
         let words = words.trim();
@@ -52,7 +53,6 @@ pub(super) fn classify(error: Error, timeout: std::time::Duration) -> EngineErro
         Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::APIVersionParseError {} => {
             EngineError::Refused { message: format!("docker's answer could not be read: {}", chain(&error)) }
         }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
         other => EngineError::Unavailable { message: chain(&other) },
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use skerry_agent_core::{AppStatus, Outgoing, WallMillis};
 use skerry_proto::wire;
-use skerry_terms::{AppKey, NodeName};
+use skerry_terms::{AppKey, NodeName, Phase};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
 
 use crate::clock::wall_now;
 use crate::facts;
@@ -22,7 +23,7 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    fn hello(&self) -> wire::Hello {
+    fn hello(&self, docker_version: &str) -> wire::Hello {
         wire::Hello {
             protocol: 0,
             features: Vec::new(),
@@ -30,10 +31,24 @@ impl Greeting {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: facts::boot_id(),
             labels: self.labels.clone(),
-            facts: Some(facts::node_facts()),
+            facts: Some(wire::NodeFacts { docker_version: docker_version.to_owned(), ..facts::node_facts() }),
             held: None,
             state_corrupt: self.state_corrupt.clone(),
         }
+    }
+}
+
+/// Where an app has come to rest, in the box's own log: whoever stands in front of it may have no controller to ask.
+fn tell(status: &AppStatus, before: Option<&AppStatus>) {
+    let AppStatus { key, phase, reason, message, .. } = status;
+    let same = before.is_some_and(|old| (old.phase, &old.reason, &old.message) == (*phase, reason, message));
+    if same || phase.is_transient() || *phase == Phase::Unknown {
+        return;
+    }
+    if *phase == Phase::Failed {
+        warn!("app={key} phase={phase} reason={reason}: {message}");
+    } else {
+        info!("app={key} phase={phase} reason={reason}");
     }
 }
 
@@ -97,7 +112,9 @@ impl Link {
         let now = wall_now();
         let mut before = std::mem::take(&mut self.since);
         for status in statuses {
-            let kept = before.remove(&status.key).filter(|(old, _)| old == status);
+            let kept = before.remove(&status.key);
+            tell(status, kept.as_ref().map(|(old, _)| old));
+            let kept = kept.filter(|(old, _)| old == status);
             self.since.insert(status.key.clone(), kept.unwrap_or_else(|| (status.clone(), now)));
         }
     }
@@ -112,20 +129,20 @@ impl Link {
             (uids.get(key).cloned().unwrap_or_default(), since)
         };
         let mut context = Context {
-            hello: &|| self.greeting.hello(),
+            hello: &|| self.greeting.hello(&self.health.docker_version),
             health: &self.health,
             sequence: &mut standing.sequence,
             about: &about,
         };
-        let frames = frames::encode(outgoing, &mut context);
-        let sent = frames.into_iter().try_for_each(|frame| standing.outbox.try_send(frame));
-        match sent {
-            Ok(()) => {}
-            // The next hello and full status say everything again.
-            Err(TrySendError::Full(_)) => {
-                self.close("the link does not take what the node has to say".to_owned())
+        for frame in frames::encode(outgoing, &mut context) {
+            match standing.outbox.try_send(frame) {
+                Ok(()) => {}
+                // The next hello and full status say everything again.
+                Err(TrySendError::Full(_)) => {
+                    return self.close("the link does not take what the node has to say".to_owned());
+                }
+                Err(TrySendError::Closed(_)) => return self.down(),
             }
-            Err(TrySendError::Closed(_)) => self.down(),
         }
     }
 

@@ -77,7 +77,11 @@ async fn one_container_lives_and_ends<E: Engine>(bench: &Bench<E>, signals: &mut
     let (id, running) = bench.state(&desired, &spec.name).await.expect("there");
     assert!(matches!(running, ContainerState::Running { .. }), "{running:?}");
     bench.engine.start(&spec.name).await.expect("what runs counts as started");
-    assert_eq!(bench.state(&desired, &spec.name).await, Some((id.clone(), running)), "and is not started again");
+    assert_eq!(
+        bench.state(&desired, &spec.name).await,
+        Some((id.clone(), running)),
+        "and is not started again"
+    );
     assert!(bench.look(&desired).await.images.is_empty(), "nothing is asked of a box at rest");
 
     let error = bench.engine.remove(&id).await.expect_err("it runs");
@@ -162,7 +166,8 @@ async fn a_port_is_had_once<E: Engine>(bench: &Bench<E>) {
     assert!(message.contains(&format!("port {} of the node", bench.port)), "{message}");
 
     let world = bench.look(&wanted).await;
-    let ports: Vec<u16> = ours(&world)[specs[0].name.as_str()].ports.iter().map(|claim| claim.0.port.get()).collect();
+    let ports: Vec<u16> =
+        ours(&world)[specs[0].name.as_str()].ports.iter().map(|claim| claim.0.port.get()).collect();
     assert_eq!(ports, [bench.port.get()]);
     for (id, _) in world.containers.iter().filter(|(_, container)| container.ownership().is_some()) {
         bench.engine.stop(id).await.expect("stopped");

@@ -29,8 +29,9 @@ struct State {
     /// Images that a pull finds.
     registry: BTreeSet<String>,
     faults: VecDeque<(&'static str, Fault)>,
-    /// Every call, as `verb subject`.
+    /// Every call but looks, as `verb subject`.
     calls: Vec<String>,
+    looks: usize,
     next_id: u64,
     /// The engine's own time.
     millis: i64,
@@ -91,6 +92,11 @@ impl Fake {
         std::mem::take(&mut self.state().calls)
     }
 
+    /// How often it was looked at, in all.
+    pub fn looks(&self) -> usize {
+        self.state().looks
+    }
+
     /// Names of the running containers, with their ids.
     pub fn running(&self) -> Vec<(String, ContainerId)> {
         let state = self.state();
@@ -122,7 +128,9 @@ impl Fake {
         };
         match fault {
             None if *self.up.borrow() => Ok(()),
-            None | Some(Fault::Lost) => Err(EngineError::Unavailable { message: "the fake is down".to_owned() }),
+            None | Some(Fault::Lost) => {
+                Err(EngineError::Unavailable { message: "the fake is down".to_owned() })
+            }
             Some(Fault::Refuse(words)) => Err(refused(words)),
             Some(Fault::Hang) => std::future::pending().await,
         }
@@ -164,7 +172,8 @@ impl Engine for Fake {
         if !*self.up.borrow() {
             return Observed::Unknown { why: "the fake is down".to_owned() };
         }
-        let state = self.state();
+        let mut state = self.state();
+        state.looks += 1;
         let containers: BTreeMap<_, _> =
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
@@ -206,8 +215,10 @@ impl Engine for Fake {
             }
             let joined = match &spec.join {
                 Join::Container { name } => {
-                    let by_name =
-                        state.containers.iter().find(|(id, entry)| id.0 == *name || entry.container.name == *name);
+                    let by_name = state
+                        .containers
+                        .iter()
+                        .find(|(id, entry)| id.0 == *name || entry.container.name == *name);
                     Some(by_name.map(|(id, _)| id.0.clone()).ok_or_else(|| refused("No such container"))?)
                 }
                 Join::Host | Join::Bridge { .. } => None,
@@ -243,7 +254,8 @@ impl Engine for Fake {
                 return Ok(());
             }
             if let Some(port) = state.port_holder(&entry.publishes) {
-                let message = format!("port {} of the node is held by another process or container", port.port);
+                let message =
+                    format!("port {} of the node is held by another process or container", port.port);
                 return Err(EngineError::PortTaken { message });
             }
             let entry = state.by_name(name).expect("found before");

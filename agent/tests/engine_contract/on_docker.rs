@@ -34,7 +34,8 @@ impl Bed {
     }
 
     fn docker(&self) -> Docker {
-        let socket = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+        let socket =
+            std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
         Docker::new(&PathBuf::from(socket.trim_start_matches("unix://")))
     }
 }
@@ -59,7 +60,8 @@ fn cli(args: &[&str]) -> String {
 #[tokio::test]
 async fn docker_keeps_the_contract() {
     let bed = Bed::new("contract");
-    let port = TcpListener::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let port =
+        TcpListener::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
     keeps_the_contract(Bench {
         engine: Arc::new(bed.docker()),
         node: bed.node.clone(),
@@ -104,7 +106,10 @@ async fn a_sandbox_needs_no_registry_and_stops_at_once() {
     docker.create(&spec).await.expect("created");
     docker.start(&spec.name).await.expect("started");
     assert_eq!(cli(&["inspect", "--format", "{{.State.Status}}", &spec.name]), "running");
-    assert_eq!(cli(&["inspect", "--format", "{{index .Config.Labels \"skerry.dev/pause\"}}", &spec.name]), "1");
+    assert_eq!(
+        cli(&["inspect", "--format", "{{index .Config.Labels \"skerry.dev/pause\"}}", &spec.name]),
+        "1"
+    );
     let id = skerry_agent_core::ContainerId(cli(&["inspect", "--format", "{{.Id}}", &spec.name]));
     let began = std::time::Instant::now();
     docker.stop(&id).await.expect("stopped");

@@ -22,7 +22,11 @@ pub fn app(name: &str, images: &[&str], argument: &str) -> App {
     let container = |(i, image): (usize, &&str)| wire::Container {
         name: format!("c{i}"),
         image: (*image).to_owned(),
-        command: vec!["sh".to_owned(), "-c".to_owned(), format!("trap exit TERM; while :; do sleep 1; done # {argument}")],
+        command: vec![
+            "sh".to_owned(),
+            "-c".to_owned(),
+            format!("trap exit TERM; while :; do sleep 1; done # {argument}"),
+        ],
         ..Default::default()
     };
     App {

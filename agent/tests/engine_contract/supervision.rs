@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use skerry_agent::engine::Engine as _;
 use skerry_agent::store::{Loaded, Store};
 use skerry_agent::supervisor::{Greeting, Supervisor, sources};
 use skerry_agent::uplink::{LinkEvent, OUTBOX};
-use skerry_agent::engine::Engine as _;
 use skerry_agent_core::{Frame, Held, Session, SetCaps};
 use skerry_proto::{caps, wire};
 use skerry_terms::{AppKey, Payload, Phase};
@@ -60,10 +60,8 @@ impl Node {
         };
         let engine = Arc::new(self.fake.clone());
         let supervisor = Supervisor::new(engine.clone(), Arc::new(store), session, greeting, taps);
-        let tasks = [
-            tokio::spawn(supervisor.run(sources)),
-            tokio::spawn(async move { engine.watch(signals).await }),
-        ];
+        let tasks =
+            [tokio::spawn(supervisor.run(sources)), tokio::spawn(async move { engine.watch(signals).await })];
         Agent { link, end, tasks }
     }
 
@@ -88,7 +86,10 @@ impl Agent {
     async fn stop(self) {
         self.end.cancel();
         for task in self.tasks {
-            tokio::time::timeout(Duration::from_secs(2), task).await.expect("it ends in time").expect("no panic");
+            tokio::time::timeout(Duration::from_secs(2), task)
+                .await
+                .expect("it ends in time")
+                .expect("no panic");
         }
     }
 
@@ -293,11 +294,12 @@ async fn an_engine_that_goes_away_in_the_middle_is_nobodys_failure() {
     let agent = node.start();
     let mut controller = agent.connect().await;
     controller.send_set(held(1, &[web("1")])).await;
-    controller.status("web", |status| {
-        assert!(!is(Phase::Failed)(status), "{status:?}");
-        is(Phase::Running)(status)
-    })
-    .await;
+    controller
+        .status("web", |status| {
+            assert!(!is(Phase::Failed)(status), "{status:?}");
+            is(Phase::Running)(status)
+        })
+        .await;
     agent.stop().await;
 }
 
@@ -340,7 +342,8 @@ async fn a_container_that_ends_is_started_again() {
     for run in 1..4 {
         let (name, _) = node.fake.running().remove(0);
         node.fake.exit(&name, 1);
-        node.until("it runs again", |fake| fake.running().first().is_some_and(|(next, _)| *next != name)).await;
+        node.until("it runs again", |fake| fake.running().first().is_some_and(|(next, _)| *next != name))
+            .await;
         let (next, _) = node.fake.running().remove(0);
         assert!(next.ends_with(&format!("_{run}")), "{next}");
     }
@@ -354,8 +357,9 @@ async fn a_box_at_rest_asks_nothing() {
     node.until("web runs", |fake| fake.running().len() == 1).await;
     node.rest().await;
     node.fake.take_calls();
+    let looks = node.fake.looks();
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-    assert_eq!(node.fake.take_calls(), Vec::<String>::new());
+    assert_eq!((node.fake.take_calls(), node.fake.looks()), (Vec::new(), looks));
     agent.stop().await;
 }
 
@@ -365,7 +369,10 @@ async fn a_controller_that_breaks_the_protocol_is_hung_up_on() {
     let agent = node.start();
     let controller = agent.connect().await;
     controller.say(Frame::Commit { digest: held(1, &[]).digest() }).await;
-    let why = tokio::time::timeout(Duration::from_secs(5), controller.closed).await.expect("in time").expect("a reason");
+    let why = tokio::time::timeout(Duration::from_secs(5), controller.closed)
+        .await
+        .expect("in time")
+        .expect("a reason");
     assert!(why.contains("commit"), "{why}");
     agent.stop().await;
 }

@@ -29,7 +29,7 @@ pub struct LabelSelector {
     "fieldPath": ".values"
 }]))]
 pub struct Requirement {
-    /// The label.
+    /// The label's key.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
     /// In, NotIn, Exists or DoesNotExist.

@@ -9,7 +9,7 @@ use skerry_controller_core::node_status::{Link, NodeState};
 use skerry_controller_core::placement::Labels;
 use skerry_controller_core::session::Input;
 use skerry_controller_core::snapshot::desired_set;
-use skerry_terms::{NodeName, labels, reasons};
+use skerry_terms::{AppKey, NodeName, labels, reasons};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -30,6 +30,8 @@ pub struct NodeEntry {
     pub state: NodeState,
     pub status: Ledger<EdgeNodeStatus>,
     pub live: Option<Live>,
+    /// Apps that a full report over several frames has not named yet.
+    pub unconfirmed: BTreeSet<AppKey>,
     /// When the last session ended.
     pub last_seen: Option<Time>,
     /// How the node counts in the metrics.
@@ -53,6 +55,7 @@ impl NodeEntry {
             state,
             status: Ledger::default(),
             live: None,
+            unconfirmed: BTreeSet::new(),
             last_seen: None,
             counted: None,
         }
@@ -198,7 +201,7 @@ impl Hub {
         let (Some(object), Some(_)) = (&node.object, &node.live) else {
             return;
         };
-        let has = |key: &skerry_terms::AppKey| node.state.apps.contains_key(key);
+        let has = |key: &AppKey| node.state.apps.contains_key(key);
         let apps = self.apps.values().map(|entry| &entry.app);
         let input = match desired_set(apps, &node.labels, has, super::LIMITS) {
             Ok(set) => {

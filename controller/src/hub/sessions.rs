@@ -153,9 +153,13 @@ impl Hub {
         }
         let mut changed: Vec<AppKey> = apps.iter().map(|(key, _)| key.clone()).collect();
         if full {
-            changed.extend(std::mem::take(&mut entry.state.apps).into_keys());
+            entry.unconfirmed = entry.state.apps.keys().cloned().collect();
         }
+        // A frame that is filled may be followed by the rest. To drop now what the rest confirms would show, and write, apps as
+        // gone that are there.
+        let more_may_follow = apps.len() >= caps::STATUS_APPS_PER_FRAME;
         for (key, report) in apps {
+            entry.unconfirmed.remove(&key);
             match report {
                 Some(report)
                     if entry.state.apps.len() < caps::APPS_MAX || entry.state.apps.contains_key(&key) =>
@@ -166,6 +170,12 @@ impl Hub {
                 None => {
                     entry.state.apps.remove(&key);
                 }
+            }
+        }
+        if !more_may_follow {
+            for key in std::mem::take(&mut entry.unconfirmed) {
+                entry.state.apps.remove(&key);
+                changed.push(key);
             }
         }
         // A set that was withheld because of an app that the node has may be possible without it.

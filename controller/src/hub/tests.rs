@@ -398,6 +398,24 @@ async fn an_agent_that_takes_nothing_loses_its_session_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_report_over_several_frames_drops_nothing_on_the_way() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    let names: Vec<String> = (0..40).map(|i| format!("a{i:02}")).collect();
+    let all: Vec<_> = names.iter().map(|app| (app.as_str(), Some("Running"))).collect();
+    let (first, rest) = all.split_at(caps::STATUS_APPS_PER_FRAME);
+    let apps = |bench: &Bench| bench.node_status("box-1").apps.len();
+    for frames in [[first, rest], [first, &rest[1..]]] {
+        bench.report(&agent, true, frames[0]);
+        bench.report(&agent, false, frames[1]);
+    }
+    assert_eq!(apps(&bench), 39, "the one that was not named again is gone");
+    bench.report(&agent, true, first);
+    assert_eq!(apps(&bench), 39, "the rest may follow");
+    bench.report(&agent, true, &[]);
+    assert_eq!(apps(&bench), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_recreated_app_is_another_app() {
     let (mut bench, mut agent) = Bench::with_node("box-1");
     bench.apply_app("web", "u1", spec("x:1"));

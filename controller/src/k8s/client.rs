@@ -17,8 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why there is no way to the API server that waiting would open.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("failed to read the kubeconfig {path}")]
-    Kubeconfig { path: String, source: kube::config::KubeconfigError },
+    #[error("failed to read the kubeconfig {path}: {reason}")]
+    Kubeconfig { path: String, reason: String },
     #[error("found neither a kubeconfig nor a service account; give one with --kubeconfig")]
     Infer(#[source] kube::config::InferConfigError),
     #[error("failed to set up the client of the API server")]
@@ -36,7 +36,11 @@ pub enum ConnectError {
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     let mut config = match kubeconfig {
         Some(path) => {
-            let fail = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
+            let fail = |error: kube::config::KubeconfigError| ConnectError::Kubeconfig {
+                path: path.display().to_string(),
+                // The further lines of a syntax error quote the file, and the file holds secrets.
+                reason: Chain(&error).to_string().lines().next().unwrap_or_default().to_owned(),
+            };
             let file = Kubeconfig::read_from(path).map_err(fail)?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(fail)?
         }

@@ -2,6 +2,7 @@
 //! so the queue is bounded by the number of objects and an API server that was away is not flooded when it comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::api::{Patch, PatchParams, PostParams};
@@ -30,6 +31,16 @@ pub enum JobKey {
     AppStatus(AppKey),
     NodeStatus(NodeName),
     Register(NodeName),
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobKey::AppStatus(key) => write!(f, "the status of EdgeApp {key}"),
+            JobKey::NodeStatus(node) => write!(f, "the status of EdgeNode {node}"),
+            JobKey::Register(node) => write!(f, "the new EdgeNode {node}"),
+        }
+    }
 }
 
 /// What is to be written. The uid keeps the status of a deleted object from landing on its successor of the same name; the
@@ -200,19 +211,19 @@ impl Writer {
             match classify(&error) {
                 Failure::Moot => {
                     self.metrics.write(kind, "moot");
-                    debug!("nothing to write for {key:?}: {}", Chain(&error));
+                    debug!("nothing to write for {key}: {}", Chain(&error));
                     break None;
                 }
                 Failure::Refused => {
                     self.metrics.write(kind, "refused");
-                    warn!("the API server refused to write {key:?}: {}", Chain(&error));
+                    warn!("the API server refused to write {key}: {}", Chain(&error));
                     break None;
                 }
                 Failure::Passing => {
                     self.metrics.write(kind, "retried");
                     failures += 1;
                     if failures == 1 {
-                        warn!("failed to write {key:?}, trying again: {}", Chain(&error));
+                        warn!("failed to write {key}, trying again: {}", Chain(&error));
                     }
                 }
             }

@@ -91,6 +91,13 @@ mod tests {
     use super::ALL;
 
     #[test]
+    fn every_reason_is_explained_to_the_operator() {
+        let page = include_str!("../../../docs/reasons.md");
+        let missing: Vec<_> = ALL.iter().filter(|reason| !page.contains(&format!("`{reason}`"))).collect();
+        assert!(missing.is_empty(), "docs/reasons.md does not explain {missing:?}");
+    }
+
+    #[test]
     fn reasons_are_camel_case_and_unique() {
         for (i, reason) in ALL.iter().enumerate() {
             assert!(reason.starts_with(|c: char| c.is_ascii_uppercase()), "{reason}");

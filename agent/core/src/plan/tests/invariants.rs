@@ -151,7 +151,7 @@ fn actions(plan: &Plan) -> impl Iterator<Item = &Action> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// A1 fixpoint, A2 convergence, and A3, A5 by the model's own checks.
     #[test]

@@ -282,6 +282,29 @@ fn a_crash_loop_backs_off_as_in_kubernetes() {
 }
 
 #[test]
+fn a_run_is_counted_once_even_if_the_one_before_is_still_there() {
+    let mut site = Site::at(1000);
+    let mut memory = Memory::default();
+    let want = desired([DesiredApp::Valid(web("w:1"))]);
+    settle(&mut site, &want, &mut memory);
+    for id in site.living(&app_key("web")).into_values() {
+        site.end(&id, 1);
+    }
+    memory.note(&want, &site.observed(), site.now);
+    let next = plan(&want, &site.observed(), &memory, site.now);
+    // The new run ends before the old one is removed.
+    site.execute(&app_key("web"), &next.apps[&app_key("web")].actions, &mut memory, 2);
+    for id in site.living(&app_key("web")).into_values() {
+        site.end(&id, 1);
+    }
+    for _ in 0..3 {
+        memory.note(&want, &site.observed(), site.now);
+    }
+    let wake = plan(&want, &site.observed(), &memory, site.now).wake_at.expect("it waits");
+    assert_eq!(site.now.until(wake).as_secs(), 10);
+}
+
+#[test]
 fn a_long_healthy_run_clears_the_back_off() {
     let mut site = Site::at(1000);
     let mut memory = Memory::default();
