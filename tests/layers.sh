@@ -30,10 +30,10 @@ only() {
     fail "$file names $library, which belongs to ${rooms[*]}"
   done < <(grep -rlE "\b$library::" --include='*.rs' "$@" || true)
 }
-only bollard agent/src/engine -- agent controller proto
-only tonic agent/src/uplink controller/src/grpc proto -- agent controller proto
-only kube controller -- agent controller proto
-only axum controller/src/ops -- agent controller proto
+only bollard agent/src/engine -- agent/src controller proto
+only tonic agent/src/uplink controller/src/grpc proto -- agent/src controller proto
+only kube controller -- agent/src controller proto
+only axum controller/src/ops -- agent/src controller proto
 
 # Nothing of ours depends on the tests.
 for crate in skerry-terms skerry-proto skerry-agent-core skerry-agent skerry-api skerry-controller-core skerry-controller; do

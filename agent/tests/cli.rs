@@ -28,7 +28,8 @@ fn stderr(output: &Output) -> String {
 /// An agent on a box without Docker and without a controller.
 fn start(state: &Path) -> Child {
     let state = state.to_str().expect("text");
-    let args = ["run", "--node-name", "box", "--state-dir", state, "--docker-socket", "/nonexistent/docker.sock"];
+    let args =
+        ["run", "--node-name", "box", "--state-dir", state, "--docker-socket", "/nonexistent/docker.sock"];
     agent(&[&args[..], &["--controller", "http://127.0.0.1:1"]].concat()).spawn().expect("it starts")
 }
 

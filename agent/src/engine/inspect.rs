@@ -86,15 +86,13 @@ pub(super) fn details(response: ContainerInspectResponse) -> Result<Details, Eng
         | ContainerStateStatusEnum::RESTARTING
         | ContainerStateStatusEnum::STOPPING => ContainerState::Running { started_at: started()? },
         ContainerStateStatusEnum::PAUSED => ContainerState::Paused { started_at: started()? },
+        // After a power cut Docker may not know when a run ended. It then counts as one that ended at once: a box that comes up must
+        // not wait for an answer that never comes.
         ContainerStateStatusEnum::EXITED => ContainerState::Exited {
             exit_code: state.exit_code.ok_or_else(|| missing("the exit code"))?,
             oom_killed: state.oom_killed.unwrap_or(false),
-            started_at: started()?,
-            finished_at: state
-                .finished_at
-                .as_deref()
-                .and_then(time)
-                .ok_or_else(|| missing("the end time"))?,
+            started_at: started_at.unwrap_or_default(),
+            finished_at: state.finished_at.as_deref().and_then(time).or(started_at).unwrap_or_default(),
             error: state.error.unwrap_or_default(),
         },
         ContainerStateStatusEnum::REMOVING => ContainerState::Removing,
@@ -174,5 +172,23 @@ mod tests {
         let details = details(running(Some("1970-01-01T00:00:01Z"))).expect("details");
         assert_eq!(details.state, ContainerState::Running { started_at: WallMillis(1000) });
         assert_eq!(details.grace, DEFAULT_GRACE);
+    }
+
+    #[test]
+    fn a_run_whose_end_nobody_saw_ended_at_once() {
+        let state = bollard::models::ContainerState {
+            status: Some(ContainerStateStatusEnum::EXITED),
+            exit_code: Some(255),
+            started_at: Some("1970-01-01T00:00:01Z".to_owned()),
+            finished_at: Some("0001-01-01T00:00:00Z".to_owned()),
+            ..Default::default()
+        };
+        let response = ContainerInspectResponse { state: Some(state), ..Default::default() };
+        let ContainerState::Exited { exit_code: 255, started_at, finished_at, .. } =
+            details(response).expect("details").state
+        else {
+            panic!("not exited")
+        };
+        assert_eq!((started_at, finished_at), (WallMillis(1000), WallMillis(1000)));
     }
 }
