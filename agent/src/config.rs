@@ -76,14 +76,17 @@ pub fn read(path: &Path, explicit: bool) -> Result<Given, ConfigError> {
     parse(path, &text)
 }
 
+/// How much of a wrong line is quoted.
+const LINE_MAX: usize = 80;
+
 fn parse(path: &Path, text: &str) -> Result<Given, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        ConfigError::Syntax {
-            path: path.to_owned(),
-            line: before.lines().count().max(1) + usize::from(before.ends_with('\n') && !before.is_empty()),
-            message: error.message().replace('\n', " "),
-        }
+        let line = before.matches('\n').count() + 1;
+        // The line itself names the key; the parser's message often does not.
+        let written: String = text.lines().nth(line - 1).unwrap_or_default().chars().take(LINE_MAX).collect();
+        let message = format!("{}, in `{}`", error.message().replace('\n', " "), written.trim());
+        ConfigError::Syntax { path: path.to_owned(), line, message }
     })
 }
 

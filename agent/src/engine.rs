@@ -69,6 +69,9 @@ pub enum EngineError {
     /// A container cannot start because somebody else has a port of the node that it needs.
     #[error("{message}")]
     PortTaken { message: String },
+    /// The image of a container to create is not on the box.
+    #[error("{message}")]
+    NoImage { message: String },
     /// Docker or the registry said no, in these words.
     #[error("{message}")]
     Refused { message: String },

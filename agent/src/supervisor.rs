@@ -8,11 +8,12 @@ mod link;
 mod look;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Desired, Effect, Held, Input, Memory, Monotonic, Observed, Plan, Session, plan, report,
+    Action, Desired, Effect, Held, Input, Memory, Monotonic, Observed, Outcome, Plan, Session, World, plan,
+    report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, NodeName};
@@ -51,6 +52,15 @@ pub enum Event {
     End,
 }
 
+/// A list under way.
+#[derive(Debug)]
+struct List {
+    /// Told to stop when the app's spec changes.
+    outdated: CancellationToken,
+    /// It was planned on a look that had not asked for its images.
+    ahead: bool,
+}
+
 /// The agent's state, and how it gets at the world.
 #[derive(Debug)]
 pub struct Supervisor<E: Engine> {
@@ -67,8 +77,8 @@ pub struct Supervisor<E: Engine> {
     /// The last look, or that there can be none.
     observed: Option<Observed>,
     looks: Looks,
-    /// What is told to stop when an app's spec changes, for each list under way.
-    lists: BTreeMap<AppKey, CancellationToken>,
+    /// The lists under way.
+    lists: BTreeMap<AppKey, List>,
     link: Link,
     /// When the last plan wants to be asked again.
     wake_at: Option<Monotonic>,
@@ -235,7 +245,9 @@ impl<E: Engine> Supervisor<E> {
         if self.desired.as_ref().is_some_and(|current| Arc::ptr_eq(current, desired))
             && let Some(plan) = self.plan()
         {
-            self.dispatch(plan);
+            for (app, app_plan) in plan.apps {
+                self.dispatch(app, app_plan.actions, false);
+            }
             self.first_round.cancel();
         }
     }
@@ -247,18 +259,39 @@ impl<E: Engine> Supervisor<E> {
         Some(plan)
     }
 
-    /// Starts each app's list as a task of its own.
-    fn dispatch(&mut self, plan: Plan) {
+    /// Starts an app's list as a task of its own.
+    fn dispatch(&mut self, app: AppKey, actions: Vec<Action>, ahead: bool) {
+        let Some(first) = actions.first() else { return };
+        // Already from now on, so that no second list is made before the first step is announced.
+        self.memory.begin(&app, first.step());
+        let outdated = CancellationToken::new();
+        self.lists.insert(app.clone(), List { outdated: outdated.clone(), ahead });
+        let stops = Stops { outdated, ending: self.ending.clone() };
+        let (engine, tell) = (self.engine.clone(), self.taps.progress.clone());
+        self.tasks.spawn(execute(engine, app, actions, stops, tell));
+    }
+
+    /// A new set is planned on the last look as far as nothing can be lost by it: what needs no container to be stopped is pulled, created
+    /// and started at once. That spares the wait for a look; whether the images are there, Docker says when it creates the
+    /// container. The rest waits for the look.
+    fn plan_ahead(&mut self, changed: &BTreeSet<AppKey>) {
+        let (true, Some(desired), Some(Observed::Known(world))) =
+            (self.looks.is_current(), self.desired.as_ref(), self.observed.as_ref())
+        else {
+            return self.looks.want();
+        };
+        let unasked = World { images: BTreeMap::new(), listeners: BTreeSet::new(), ..world.clone() };
+        let plan = plan(desired, &Observed::Known(unasked), &self.memory, self.clock.now());
         for (app, app_plan) in plan.apps {
-            let Some(first) = app_plan.actions.first() else { continue };
-            // Already from now on, so that no second list is made before the first step is announced.
-            self.memory.begin(&app, first.step());
-            let outdated = CancellationToken::new();
-            self.lists.insert(app.clone(), outdated.clone());
-            let stops = Stops { outdated, ending: self.ending.clone() };
-            let (engine, tell) = (self.engine.clone(), self.taps.progress.clone());
-            self.tasks.spawn(execute(engine, app, app_plan.actions, stops, tell));
+            let ahead = changed.contains(&app) && app_plan.actions.iter().all(Action::only_adds);
+            match app_plan.actions.is_empty() {
+                true => {}
+                false if ahead => self.dispatch(app, app_plan.actions, true),
+                false => self.looks.want(),
+            }
         }
+        self.wake_at = plan.wake_at;
+        self.report_due = true;
     }
 
     fn report(&mut self, plan: &Plan) {
@@ -271,6 +304,9 @@ impl<E: Engine> Supervisor<E> {
         self.report_due = true;
         match progress {
             Progress::Began { app, step } => self.memory.begin(&app, step),
+            // The look that follows asks for the image, and the plan pulls it.
+            Progress::Ended { app, outcome: Outcome::NoImage { .. }, .. }
+                if self.lists.get(&app).is_some_and(|list| list.ahead) => {}
             Progress::Ended { app, step, outcome } => {
                 self.memory.record(&app, &step, outcome, self.clock.now());
             }
@@ -337,14 +373,13 @@ impl<E: Engine> Supervisor<E> {
     fn adopt(&mut self, held: &Held) {
         let Decoded { desired, uids } = decode::desired(&self.node, &held.set);
         info!("desired state {} with {} apps is in force", held.generation, desired.apps.len());
-        for (app, outdated) in &self.lists {
-            let before = self.desired.as_ref().and_then(|old| old.apps.get(app));
-            if before != desired.apps.get(app) {
-                outdated.cancel();
-            }
-        }
+        let before = self.desired.as_ref().map(|old| &old.apps);
+        let changed = |app: &AppKey| before.and_then(|old| old.get(app)) != desired.apps.get(app);
+        self.lists.iter().filter(|(app, _)| changed(app)).for_each(|(_, list)| list.outdated.cancel());
+        let changed: BTreeSet<_> = desired.apps.keys().filter(|app| changed(app)).cloned().collect();
         (self.desired, self.uids) = (Some(Arc::new(desired)), uids);
-        self.looks.want();
+        self.report_due = true;
+        self.plan_ahead(&changed);
     }
 }
 

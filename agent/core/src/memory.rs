@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, reasons};
 
 use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
 use crate::plan::{Unit, units};
@@ -91,6 +91,10 @@ pub enum Outcome {
         reason: &'static str,
         message: String,
     },
+    /// The container could not be created because its image is not on the box, although the plan took it for present.
+    NoImage {
+        message: String,
+    },
 }
 
 impl Memory {
@@ -134,7 +138,12 @@ impl Memory {
                 }
                 self.failures.remove(&key);
             }
-            Outcome::Failed { reason, message } => {
+            Outcome::Failed { .. } | Outcome::NoImage { .. } => {
+                let (reason, message) = match outcome {
+                    Outcome::Failed { reason, message } => (reason, message),
+                    Outcome::NoImage { message } => (reasons::CREATE_FAILED, message),
+                    Outcome::Done => return,
+                };
                 let before = self.failures.get(&key).filter(|failure| failure.hash == hash);
                 let attempts = before.map_or(0, |failure| failure.attempts.saturating_add(1));
                 let retry_at = now.after(RETRY_BACKOFF.delay(attempts));

@@ -127,6 +127,14 @@ pub enum Join {
 }
 
 impl Action {
+    /// True if the action takes nothing away: neither a running container nor one that ended.
+    pub fn only_adds(&self) -> bool {
+        match self {
+            Action::Pull { .. } | Action::Create(_) | Action::Start { .. } => true,
+            Action::Stop { .. } | Action::Remove { .. } => false,
+        }
+    }
+
     /// The step that the executor announces and [`Memory`] records.
     pub fn step(&self) -> Step {
         match self {

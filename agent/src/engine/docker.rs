@@ -204,6 +204,9 @@ impl Engine for Docker {
         match result {
             Ok(_) => Ok(()),
             Err(error) if status(&error) == Some(CONFLICT) && self.is_created(&client, spec).await => Ok(()),
+            Err(error) if status(&error) == Some(NOT_FOUND) => {
+                Err(EngineError::NoImage { message: words(&error).unwrap_or_default().trim().to_owned() })
+            }
             Err(error) => Err(classify(error, WORK_TIMEOUT)),
         }
     }

@@ -21,9 +21,10 @@ const RECONNECT: Backoff = Backoff { min: Duration::from_millis(100), max: Durat
 /// A stream that stood this long was a working one.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// What can change a plan. Everything else (exec, health checks, network, attach …) stays in Docker.
-const CONTAINER_EVENTS: [&str; 9] =
-    ["create", "start", "die", "destroy", "pause", "unpause", "rename", "oom", "update"];
+/// What can change a plan. Everything else (exec, health checks, network, attach …) stays in Docker; so does `create`, because a container
+/// that was only created holds nothing, and one that we create is started in the next moment.
+const CONTAINER_EVENTS: [&str; 8] =
+    ["start", "die", "destroy", "pause", "unpause", "rename", "oom", "update"];
 const IMAGE_EVENTS: [&str; 6] = ["pull", "tag", "untag", "delete", "load", "import"];
 
 /// Follows the events, over all connections that come and go, until nobody listens.

@@ -92,6 +92,7 @@ async fn run<E: Engine>(
                 warn!("app={app} {} was cut short: {message}", verb(&action));
                 return Err(EngineLost);
             }
+            Err(EngineError::NoImage { message }) => Outcome::NoImage { message },
             Err(error) => {
                 let (reason, message) = (reason(&action, &error), error.to_string());
                 warn!("app={app} {} failed: {reason}: {message}", verb(&action));

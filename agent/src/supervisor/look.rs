@@ -45,6 +45,11 @@ impl Looks {
         self.up
     }
 
+    /// True if the last look still shows everything that was signalled since.
+    pub fn is_current(&self) -> bool {
+        self.up && !self.wanted && !self.under_way && self.failures == 0
+    }
+
     /// An app's list has ended.
     pub fn left(&mut self, app: AppKey) {
         self.left.push(app);
@@ -107,6 +112,7 @@ mod tests {
         assert!(looks.begin(NOW));
         looks.ended();
         assert!(!looks.begin(NOW), "nothing has changed since");
+        assert!(looks.is_current());
     }
 
     #[test]
