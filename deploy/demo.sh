@@ -72,7 +72,7 @@ up() {
   "$repository/tests/host/prepare.sh" --docker --go
   "$repository/tests/host/test-image.sh" >/dev/null
   say "2/6 building the controller and the agent (minutes the first time)"
-  (cd "$repository" && cargo build -p skerry-controller -p skerry-agent)
+  (cd "$repository" && cargo build --workspace --bins)
   say "3/6 a Kubernetes API (built the first time, which takes minutes)"
   kubectl=$("$repository/tests/kube/assets.sh")/kubectl
   "$repository/tests/kube/control-plane.sh" up "$dir/kube" >/dev/null
