@@ -29,7 +29,7 @@ fn run_agent(args: RunArgs) -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("skerry-agent: {}", run::chain(error));
+fn fail(error: &(dyn std::error::Error + 'static), code: u8) -> ExitCode {
+    eprintln!("skerry-agent: {}", skerry_terms::Chain(error));
     ExitCode::from(code)
 }

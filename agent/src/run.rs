@@ -1,7 +1,6 @@
 //! Puts the agent together: store, engine, supervisor, uplink, signals. The order is the point: what is on disk is acted upon before
 //! the controller is dialled.
 
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,15 +116,4 @@ fn ending_signal() -> io::Result<CancellationToken> {
         told.cancel();
     });
     Ok(token)
-}
-
-/// An error with its causes, on one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -16,7 +16,7 @@ use skerry_agent_core::{
     report,
 };
 use skerry_proto::wire;
-use skerry_terms::{AppKey, NodeName};
+use skerry_terms::{AppKey, Chain, NodeName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -356,7 +356,7 @@ impl<E: Engine> Supervisor<E> {
             let saved = tokio::task::spawn_blocking(move || store.save(&held)).await;
             let failure = match saved {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(crate::run::chain(&error)),
+                Ok(Err(error)) => Some(Chain(&error).to_string()),
                 Err(panic) => Some(panic.to_string()),
             };
             let input = match failure {

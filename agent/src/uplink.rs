@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use skerry_agent_core::{DIAL_BACKOFF, Frame};
 use skerry_proto::{caps, wire};
+use skerry_terms::Chain;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -138,7 +139,8 @@ async fn link(
 
 /// Connects. The one place where an identity will be presented, when there is one.
 async fn dial(controller: &ControllerUrl) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(controller.to_string()).map_err(|error| chain(&error))?;
+    let endpoint =
+        Endpoint::from_shared(controller.to_string()).map_err(|error| Chain(&error).to_string())?;
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -150,7 +152,7 @@ async fn dial(controller: &ControllerUrl) -> Result<Channel, String> {
         .buffer_size(4)
         .connect()
         .await
-        .map_err(|error| chain(&error))
+        .map_err(|error| Chain(&error).to_string())
 }
 
 /// Carries frames until the link ends, and says why it did.
@@ -198,23 +200,9 @@ async fn converse(
 
 fn status_text(status: &tonic::Status) -> String {
     match status.source() {
-        Some(source) => chain(source),
+        Some(source) => Chain(source).to_string(),
         None => format!("{:?}: {}", status.code(), status.message()),
     }
-}
-
-/// An error with its causes, each once.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Good enough to spread dials: std seeds it from the system's randomness, and every call differs.

@@ -28,9 +28,9 @@ pub use identity::check_plain_text;
 pub use receive::{Greeting, Report};
 pub use send::Outgoing;
 
-use crate::chain::Chain;
 use crate::metrics::Metrics;
 use receive::{Frame, FrameError};
+use skerry_terms::Chain;
 
 /// How long a new connection may keep its hello to itself.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,7 +2,6 @@
 //! stream each, and writes what they report. See `ARCHITECTURE.md` for the map.
 
 mod args;
-mod chain;
 mod delay;
 mod encode;
 mod grpc;
@@ -21,7 +20,7 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, LogFormat};
-use chain::Chain;
+use skerry_terms::Chain;
 
 /// Hub, watches and sessions: the hub is one task, so more threads would only help encryption, which is not this build's.
 const WORKERS: usize = 2;

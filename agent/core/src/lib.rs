@@ -1,5 +1,5 @@
 //! What the agent decides. Everything here is a pure function over data: no clock, no disk, no Docker, no network.
-//! The shell in `skerry-agent` observes, calls [`plan`], executes, and tells [`Memory`] how it went.
+//! The shell in `skerry-agent` observes, calls [`plan()`], executes, and tells [`Memory`] how it went.
 //!
 //! ```text
 //! Desired + Observed + Memory + now ──plan──▶ Plan ──execute (shell)──▶ Outcome ──record──▶ Memory
@@ -15,6 +15,7 @@ mod observed;
 mod plan;
 mod report;
 mod session;
+mod unit;
 
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
 pub use clock::{Monotonic, WallMillis};

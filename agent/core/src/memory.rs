@@ -7,7 +7,7 @@ use std::time::Duration;
 use skerry_terms::{AppKey, reasons};
 
 use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
-use crate::plan::{Unit, units};
+use crate::unit::{Unit, units};
 use crate::{
     ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, Role, SpecHash,
     WallMillis, World,

@@ -4,10 +4,13 @@
 //! Architecture Invariant: no clock, no IO, no log, and no failure. What cannot be done is a [`Verdict`], not an error.
 
 mod app;
+mod create;
+mod judge;
+mod need;
 mod ports;
+mod standing;
 #[cfg(test)]
 mod tests;
-mod unit;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +22,8 @@ use crate::{
     ObservedContainer, Port, Role, SpecHash, Step, World,
 };
 
+use crate::unit::units;
 use app::AppView;
-pub(crate) use unit::{Unit, units};
 pub use verdict::{UnitState, UnitVerdict, Verdict};
 
 /// What to do next.

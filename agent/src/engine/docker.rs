@@ -12,11 +12,12 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt};
 use skerry_agent_core::{ContainerId, CreateSpec, Desired, Observed};
+use skerry_terms::Chain;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::info;
 
 use super::inspect::Inspected;
-use super::refusal::{CONFLICT, NOT_FOUND, chain, classify, status, words};
+use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
 use super::{Engine, EngineError, Signal, create, events, observe, pause};
 
 /// A question that Docker answers from memory.
@@ -108,7 +109,7 @@ impl Docker {
         let error = if matches!(error, Error::SocketNotFoundError(_)) {
             "there is no such socket".to_owned()
         } else {
-            chain(error)
+            Chain(error).to_string()
         };
         format!("docker does not answer at {socket}: {error}; {fix}")
     }

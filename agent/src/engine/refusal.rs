@@ -1,9 +1,9 @@
 //! From bollard's errors to ours: who said no, and in which words.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 
 use bollard::errors::Error;
+use skerry_terms::Chain;
 
 use super::EngineError;
 
@@ -51,24 +51,10 @@ pub(super) fn classify(error: Error, timeout: std::time::Duration) -> EngineErro
     match error {
         Error::RequestTimeoutError => EngineError::TimedOut { after: timeout },
         Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::APIVersionParseError {} => {
-            EngineError::Refused { message: format!("docker's answer could not be read: {}", chain(&error)) }
+            EngineError::Refused { message: format!("docker's answer could not be read: {}", Chain(&error)) }
         }
-        other => EngineError::Unavailable { message: chain(&other) },
+        other => EngineError::Unavailable { message: Chain(&other).to_string() },
     }
-}
-
-/// An error with its causes, each once: bollard prints some sources as its own text.
-pub(super) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Names the port first, then Docker's words.

@@ -12,10 +12,10 @@ use tracing::{info, warn};
 use super::Hub;
 use super::status::Ledger;
 use super::timers::Timer;
-use crate::chain::Chain;
 use crate::encode;
 use crate::k8s::{JobKey, Seen, Watched};
 use crate::readiness::Part;
+use skerry_terms::Chain;
 
 /// An EdgeApp.
 #[derive(Debug)]

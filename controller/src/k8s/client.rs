@@ -8,8 +8,8 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tracing::{info, warn};
 
-use crate::chain::Chain;
 use crate::delay;
+use skerry_terms::Chain;
 
 /// How long a connection to the API server may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use skerry_terms::{AppKey, NodeName};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use crate::chain::Chain;
 use crate::metrics::Metrics;
+use skerry_terms::Chain;
 
 /// Events that wait: a burst of a fleet, not its whole history.
 const QUEUE: usize = 256;

@@ -16,8 +16,8 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-use crate::chain::Chain;
 use crate::delay;
+use skerry_terms::Chain;
 
 /// Objects in one page of a list: bounds the size of an answer.
 const PAGE: u32 = 500;

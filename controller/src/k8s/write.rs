@@ -16,9 +16,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use crate::chain::Chain;
 use crate::delay;
 use crate::metrics::Metrics;
+use skerry_terms::Chain;
 
 /// The name under which the API server keeps our fields.
 pub const FIELD_MANAGER: &str = "skerry-controller";

@@ -2,6 +2,7 @@
 //! Pure data with no IO, so that the planner, the placement and the wire can all use the same types.
 //! Not here: what an app looks like. Each tier has its own form of that.
 
+mod chain;
 mod digest;
 mod generation;
 pub mod labels;
@@ -9,6 +10,7 @@ mod names;
 mod phase;
 pub mod reasons;
 
+pub use chain::Chain;
 pub use digest::{Digest, DigestError, Payload, PayloadSet};
 pub use generation::{Generation, GenerationError};
 pub use names::{AppKey, ContainerName, NameError, NodeName};

@@ -1,19 +1,17 @@
 //! One app's next steps: everything is fetched first, then checked, and only then is the old stopped for the new.
 
-use skerry_terms::{AppKey, NodeName, Phase, reasons};
+use skerry_terms::{AppKey, NodeName, reasons};
 
+use super::create::create_spec;
+use super::judge::verdict;
+use super::need::{Blocker, Need, block_members_of_blocked_sandbox, need};
 use super::ports::{Conflict, PortTable, RECHECK};
-use super::unit::{Sorted, Standing, Unit, container_name, earlier, sort};
-use super::verdict::{UnitState, UnitVerdict, Verdict, ending, unit_verdict};
-use super::{Action, AppPlan, CreateSpec, Join, Why};
+use super::standing::{Sorted, Standing, container_name, earlier, sort};
+use super::verdict::Verdict;
+use super::{Action, AppPlan, Why};
 use crate::memory::Subject;
-use crate::{
-    ContainerId, ContainerState, Memory, Monotonic, Network, ObservedContainer, PullPolicy, Role, Step,
-    ValidApp, World,
-};
-
-/// Longest host name that Linux takes.
-const HOSTNAME_MAX: usize = 63;
+use crate::unit::Unit;
+use crate::{ContainerId, ContainerState, Memory, Monotonic, ObservedContainer, Role, ValidApp, World};
 
 /// What one app's plan is made from.
 pub(super) struct AppView<'a> {
@@ -25,42 +23,15 @@ pub(super) struct AppView<'a> {
     pub now: Monotonic,
 }
 
-/// What a unit needs now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Need<'a> {
-    Nothing,
-    Start {
-        name: &'a str,
-    },
-    Create {
-        restart_count: u32,
-    },
-    Pull {
-        image: &'a str,
-        why: Why,
-    },
-    /// It needs something and cannot have it now.
-    Blocked(Blocker),
-}
-
-/// What a unit waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Blocker {
-    reason: &'static str,
-    message: String,
-    /// Absent when an event will tell.
-    wake: Option<Monotonic>,
-}
-
 /// What a round may do for an app, decided once for all its units.
-struct Round<'a> {
-    units: Vec<(Unit<'a>, Standing<'a>, Need<'a>)>,
-    stale: Vec<(&'a ContainerId, &'a ObservedContainer, Why)>,
-    conflict: Option<Conflict>,
+pub(super) struct Round<'a> {
+    pub units: Vec<(Unit<'a>, Standing<'a>, Need<'a>)>,
+    pub stale: Vec<(&'a ContainerId, &'a ObservedContainer, Why)>,
+    pub conflict: Option<Conflict>,
     /// The old containers serve on, because not everything of the new is at hand.
-    hold: bool,
+    pub hold: bool,
     /// Clean-up failed and waits until then.
-    cleanup: Option<Blocker>,
+    pub cleanup: Option<Blocker>,
 }
 
 /// Actions and verdict for an app that is desired, and when to look again.
@@ -105,90 +76,6 @@ fn decide<'a>(view: &AppView<'a>, ports: &PortTable<'_>) -> Round<'a> {
             wake: Some(failure.retry_at),
         });
     Round { units, stale, conflict, hold: old_serves && incomplete, cleanup }
-}
-
-fn need<'a>(view: &AppView<'a>, unit: &Unit<'a>, standing: &Standing<'a>) -> Need<'a> {
-    let (last, restart_count, name) = match standing {
-        Standing::Serving { .. } | Standing::Ended { .. } => return Need::Nothing,
-        Standing::Created { name, .. } => (None, 0, Some(*name)),
-        Standing::Absent { restart_count, last } => (*last, *restart_count, None),
-    };
-    if let Some(blocker) = refused(view, unit, Subject::Launch(unit.role.clone())) {
-        return Need::Blocked(blocker);
-    }
-    if let Some(name) = name {
-        return Need::Start { name };
-    }
-    let crashed = last.is_some_and(|(_, state)| matches!(state, ContainerState::Exited { .. }));
-    if let (true, Some(crash)) = (crashed, view.memory.crash(&view.app.key, unit))
-        && crash.restart_at > view.now
-    {
-        let (_, words) = ending(crash.last.exit_code, crash.last.oom_killed);
-        let delay = crate::CRASH_BACKOFF.delay(crash.count.saturating_sub(2)).as_secs();
-        return Need::Blocked(Blocker {
-            reason: reasons::CRASH_LOOP_BACK_OFF,
-            message: format!(
-                "container {} {words}; back-off {delay}s before restart {restart_count}",
-                unit.role
-            ),
-            wake: Some(crash.restart_at),
-        });
-    }
-    // A restart takes the image that is there: with the registry away, what ran must come up again.
-    let restart = last.is_some();
-    pull_need(view, unit, restart).unwrap_or(Need::Create { restart_count })
-}
-
-/// What has to be done about the unit's image before it can be created.
-fn pull_need<'a>(view: &AppView<'a>, unit: &Unit<'a>, restart: bool) -> Option<Need<'a>> {
-    let container = unit.container?;
-    // An image that was not asked about counts as present: creating the container tells.
-    let present = view.world.images.get(&container.image).copied().unwrap_or(true);
-    let why = match (container.pull_policy, present) {
-        (PullPolicy::Never, false) => {
-            return Some(Need::Blocked(Blocker {
-                reason: reasons::IMAGE_NEVER_PULL,
-                message: format!(
-                    "image {} is not on the node and imagePullPolicy is Never; load it with docker load",
-                    container.image
-                ),
-                wake: None,
-            }));
-        }
-        (PullPolicy::IfNotPresent | PullPolicy::Always, false) => Why::ImageAbsent,
-        (PullPolicy::Always, true) if !restart && !view.memory.is_fresh(&view.app.key, unit) => {
-            Why::PullAlways
-        }
-        (PullPolicy::Never | PullPolicy::IfNotPresent | PullPolicy::Always, true) => return None,
-    };
-    let refused = refused(view, unit, Subject::Pull(unit.role.clone()));
-    Some(refused.map_or(Need::Pull { image: &container.image, why }, Need::Blocked))
-}
-
-/// What Docker refused for this unit and spec, while it is too early to ask again.
-fn refused(view: &AppView<'_>, unit: &Unit<'_>, subject: Subject) -> Option<Blocker> {
-    let failure = view.memory.failure(&view.app.key, subject, Some(&unit.hash))?;
-    (failure.retry_at > view.now).then(|| Blocker {
-        reason: failure.reason,
-        message: format!("container {}: {}", unit.role, failure.message),
-        wake: Some(failure.retry_at),
-    })
-}
-
-/// Nothing joins a network that is not there.
-fn block_members_of_blocked_sandbox(units: &mut [(Unit<'_>, Standing<'_>, Need<'_>)]) {
-    let Some((unit, _, Need::Blocked(blocker))) = units.first() else {
-        return;
-    };
-    if unit.role != Role::Sandbox {
-        return;
-    }
-    let blocker = Blocker { wake: None, ..blocker.clone() };
-    for (_, _, need) in &mut units[1..] {
-        if matches!(need, Need::Start { .. } | Need::Create { .. }) {
-            *need = Need::Blocked(blocker.clone());
-        }
-    }
 }
 
 fn actions(view: &AppView<'_>, round: &Round<'_>) -> Vec<Action> {
@@ -287,61 +174,6 @@ fn stop_idle_sandbox(round: &Round<'_>) -> Option<Action> {
     }
 }
 
-fn create_spec(view: &AppView<'_>, unit: &Unit<'_>, restart_count: u32, round: &Round<'_>) -> CreateSpec {
-    let app = view.app;
-    let all_ports = || app.containers().iter().flat_map(|container| container.ports.clone()).collect();
-    let own_ports = || unit.container.map(|container| container.ports.clone()).unwrap_or_default();
-    let member = app.has_sandbox() && unit.role != Role::Sandbox;
-    let (join, ports) = match (app.network, member) {
-        (Network::Host, _) => (Join::Host, Vec::new()),
-        (Network::Bridge, true) => (Join::Container { name: sandbox_name(view, round) }, Vec::new()),
-        (Network::Bridge, false) if unit.role == Role::Sandbox => {
-            (Join::Bridge { hostname: hostname(app.key.name()) }, all_ports())
-        }
-        (Network::Bridge, false) => (Join::Bridge { hostname: hostname(app.key.name()) }, own_ports()),
-    };
-    let container = unit.container;
-    CreateSpec {
-        name: container_name(view.node, &app.key, unit, restart_count),
-        node: view.node.clone(),
-        app: app.key.clone(),
-        role: unit.role.clone(),
-        revision: app.revision.clone(),
-        hash: unit.hash.clone(),
-        restart_count,
-        image: container.map(|container| container.image.clone()),
-        command: container.map(|container| container.command.clone()).unwrap_or_default(),
-        args: container.map(|container| container.args.clone()).unwrap_or_default(),
-        env: container.map(|container| container.env.clone()).unwrap_or_default(),
-        ports,
-        limits: container.map(|container| container.limits).unwrap_or_default(),
-        join,
-        // The sandbox has nothing to finish.
-        grace_seconds: if container.is_some() { app.grace.as_secs() } else { 0 },
-        labels: app.labels.clone(),
-        annotations: app.annotations.clone(),
-    }
-}
-
-/// The name of the sandbox that stands or is created in this round.
-fn sandbox_name(view: &AppView<'_>, round: &Round<'_>) -> String {
-    let Some((unit, standing, need)) = round.units.first() else {
-        return String::new();
-    };
-    match (standing, need) {
-        (Standing::Created { name, .. }, _) => (*name).to_owned(),
-        (Standing::Serving { id, .. } | Standing::Ended { id, .. }, _) => id.0.clone(),
-        (Standing::Absent { restart_count, .. }, _) => {
-            container_name(view.node, &view.app.key, unit, *restart_count)
-        }
-    }
-}
-
-fn hostname(app: &str) -> String {
-    let cut = app.get(..HOSTNAME_MAX).unwrap_or(app);
-    cut.trim_end_matches(['-', '.']).to_owned()
-}
-
 /// The first moment at which something that waits may go on.
 fn wake(round: &Round<'_>) -> Option<Monotonic> {
     let blocked = round.units.iter().filter_map(|(_, _, need)| match need {
@@ -349,72 +181,6 @@ fn wake(round: &Round<'_>) -> Option<Monotonic> {
         Need::Nothing | Need::Start { .. } | Need::Create { .. } | Need::Pull { .. } => None,
     });
     blocked.chain(round.cleanup.as_ref().and_then(|blocker| blocker.wake)).min()
-}
-
-fn verdict(view: &AppView<'_>, round: &Round<'_>, actions: &[Action]) -> Verdict {
-    let containers: Vec<UnitVerdict> = round
-        .units
-        .iter()
-        .filter(|(unit, _, _)| unit.role != Role::Sandbox)
-        .map(|(unit, standing, need)| {
-            let last = view.memory.crash(&view.app.key, unit).map(|crash| &crash.last);
-            let mut verdict = unit_verdict(&unit.role, standing, last);
-            if let Need::Blocked(blocker) = need {
-                verdict.reason = blocker.reason;
-                verdict.message.clone_from(&blocker.message);
-            }
-            verdict
-        })
-        .collect();
-    let old_serves = round.stale.iter().any(|(_, container, _)| container.state.is_alive())
-        && round.stale.iter().all(|(_, container, _)| container.state.is_alive());
-    let ready = containers.iter().all(|container| container.ready) || old_serves;
-    let (phase, reason, message) = phase(view, round, actions, &containers);
-    Verdict { revision: view.app.revision.clone(), phase, ready, reason, message, containers }
-}
-
-fn phase(
-    view: &AppView<'_>,
-    round: &Round<'_>,
-    actions: &[Action],
-    containers: &[UnitVerdict],
-) -> (Phase, &'static str, String) {
-    let step = view.memory.executing(&view.app.key).cloned().or_else(|| actions.first().map(Action::step));
-    match step {
-        Some(Step::Pull { image, .. }) => {
-            return (Phase::Pulling, reasons::PULLING_IMAGE, format!("pulling image {image}"));
-        }
-        Some(Step::Create { .. } | Step::Start { .. } | Step::Stop) => {
-            return (Phase::Starting, reasons::CONTAINER_CREATING, "containers are being started".to_owned());
-        }
-        Some(Step::Remove) | None => {}
-    }
-    if let Some(conflict) = &round.conflict {
-        let phase = if conflict.passing { Phase::Pending } else { Phase::Failed };
-        return (phase, reasons::PORT_CONFLICT, conflict.message.clone());
-    }
-    let blocked = round.units.iter().find_map(|(_, _, need)| match need {
-        Need::Blocked(blocker) => Some(blocker),
-        Need::Nothing | Need::Start { .. } | Need::Create { .. } | Need::Pull { .. } => None,
-    });
-    if let Some(blocker) = blocked.or(round.cleanup.as_ref()) {
-        return (Phase::Failed, blocker.reason, blocker.message.clone());
-    }
-    let ended = |container: &&UnitVerdict| matches!(container.state, UnitState::Terminated { .. });
-    let failed = containers.iter().filter(ended).find(|container| container.reason != reasons::COMPLETED);
-    let all_ended = containers.iter().all(|container| ended(&container));
-    let words = |container: &UnitVerdict| format!("container {} {}", container.role, container.message);
-    match (all_ended, failed) {
-        (true, Some(container)) => (Phase::Failed, container.reason, words(container)),
-        (true, None) => {
-            (Phase::Succeeded, reasons::COMPLETED, "every container ended with exit code 0".to_owned())
-        }
-        (false, Some(container)) => (Phase::Running, container.reason, words(container)),
-        (false, None) => match containers.iter().find(|container| container.reason == reasons::PAUSED) {
-            Some(container) => (Phase::Running, reasons::PAUSED, words(container)),
-            None => (Phase::Running, reasons::READY, String::new()),
-        },
-    }
 }
 
 /// Actions and verdict for an app that is no longer desired and has containers left.

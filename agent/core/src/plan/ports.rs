@@ -7,7 +7,7 @@ use std::time::Duration;
 use skerry_terms::AppKey;
 
 use super::port_text;
-use super::unit::{Standing, sort};
+use super::standing::{Standing, sort};
 use crate::{ContainerId, Desired, DesiredApp, HostPort, Network, ObservedContainer, Role, ValidApp, World};
 
 /// How often a port that a process outside Docker holds is looked at again: nothing tells us when it is let go.

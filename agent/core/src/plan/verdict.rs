@@ -2,7 +2,7 @@
 
 use skerry_terms::{Phase, reasons};
 
-use super::unit::Standing;
+use super::standing::Standing;
 use crate::{ContainerId, ContainerState, DesiredApp, ObservedContainer, Role, Termination, WallMillis};
 
 /// Where an app stands on this node.

@@ -445,6 +445,6 @@ fn a_box_at_rest_asks_about_no_image() {
 fn the_hash_of_a_known_spec_never_changes() {
     // Every container in the field carries such a label: a change here restarts them all.
     let two = app("web", Network::Bridge, 2, Some(80), RestartPolicy::Always, "w:1");
-    let hashes: Vec<_> = crate::plan::units(&two).into_iter().map(|unit| unit.hash.to_string()).collect();
+    let hashes: Vec<_> = crate::unit::units(&two).into_iter().map(|unit| unit.hash.to_string()).collect();
     assert_eq!(hashes, ["840fdf6f8a831867", "6c5638f6adad5385", "ae692f30ba21de7b"]);
 }

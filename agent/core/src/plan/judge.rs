@@ -1,0 +1,75 @@
+//! The app's verdict of a round: phase, reason, words, readiness.
+
+use skerry_terms::{Phase, reasons};
+
+use super::Action;
+use super::app::{AppView, Round};
+use super::need::Need;
+use super::verdict::{UnitState, UnitVerdict, Verdict, unit_verdict};
+use crate::{Role, Step};
+
+pub(super) fn verdict(view: &AppView<'_>, round: &Round<'_>, actions: &[Action]) -> Verdict {
+    let containers: Vec<UnitVerdict> = round
+        .units
+        .iter()
+        .filter(|(unit, _, _)| unit.role != Role::Sandbox)
+        .map(|(unit, standing, need)| {
+            let last = view.memory.crash(&view.app.key, unit).map(|crash| &crash.last);
+            let mut verdict = unit_verdict(&unit.role, standing, last);
+            if let Need::Blocked(blocker) = need {
+                verdict.reason = blocker.reason;
+                verdict.message.clone_from(&blocker.message);
+            }
+            verdict
+        })
+        .collect();
+    let old_serves = round.stale.iter().any(|(_, container, _)| container.state.is_alive())
+        && round.stale.iter().all(|(_, container, _)| container.state.is_alive());
+    let ready = containers.iter().all(|container| container.ready) || old_serves;
+    let (phase, reason, message) = phase(view, round, actions, &containers);
+    Verdict { revision: view.app.revision.clone(), phase, ready, reason, message, containers }
+}
+
+fn phase(
+    view: &AppView<'_>,
+    round: &Round<'_>,
+    actions: &[Action],
+    containers: &[UnitVerdict],
+) -> (Phase, &'static str, String) {
+    let step = view.memory.executing(&view.app.key).cloned().or_else(|| actions.first().map(Action::step));
+    match step {
+        Some(Step::Pull { image, .. }) => {
+            return (Phase::Pulling, reasons::PULLING_IMAGE, format!("pulling image {image}"));
+        }
+        Some(Step::Create { .. } | Step::Start { .. } | Step::Stop) => {
+            return (Phase::Starting, reasons::CONTAINER_CREATING, "containers are being started".to_owned());
+        }
+        Some(Step::Remove) | None => {}
+    }
+    if let Some(conflict) = &round.conflict {
+        let phase = if conflict.passing { Phase::Pending } else { Phase::Failed };
+        return (phase, reasons::PORT_CONFLICT, conflict.message.clone());
+    }
+    let blocked = round.units.iter().find_map(|(_, _, need)| match need {
+        Need::Blocked(blocker) => Some(blocker),
+        Need::Nothing | Need::Start { .. } | Need::Create { .. } | Need::Pull { .. } => None,
+    });
+    if let Some(blocker) = blocked.or(round.cleanup.as_ref()) {
+        return (Phase::Failed, blocker.reason, blocker.message.clone());
+    }
+    let ended = |container: &&UnitVerdict| matches!(container.state, UnitState::Terminated { .. });
+    let failed = containers.iter().filter(ended).find(|container| container.reason != reasons::COMPLETED);
+    let all_ended = containers.iter().all(|container| ended(&container));
+    let words = |container: &UnitVerdict| format!("container {} {}", container.role, container.message);
+    match (all_ended, failed) {
+        (true, Some(container)) => (Phase::Failed, container.reason, words(container)),
+        (true, None) => {
+            (Phase::Succeeded, reasons::COMPLETED, "every container ended with exit code 0".to_owned())
+        }
+        (false, Some(container)) => (Phase::Running, container.reason, words(container)),
+        (false, None) => match containers.iter().find(|container| container.reason == reasons::PAUSED) {
+            Some(container) => (Phase::Running, reasons::PAUSED, words(container)),
+            None => (Phase::Running, reasons::READY, String::new()),
+        },
+    }
+}
