@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-core test-system build check fmt lint layers doc deny generated generate bench prepare clean
+.PHONY: help demo demo-down test test-core test-system build check fmt lint layers doc deny generated generate bench prepare toolchain clean
 
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -37,10 +37,13 @@ prepare: ## installs what the tests need: Docker Engine, busybox, a registry, ku
 	@tests/host/test-image.sh >/dev/null
 	@tests/kube/assets.sh >/dev/null
 
-build: ## debug builds of both daemons
+toolchain:
+	@tests/host/prepare.sh
+
+build: toolchain ## debug builds of both daemons
 	@$(CARGO) build --workspace --bins
 
-check: fmt lint layers doc deny generated ## everything that needs no running system
+check: toolchain fmt lint layers doc deny generated ## everything that needs no running system
 
 fmt: ## formatting
 	@echo "==> fmt"
