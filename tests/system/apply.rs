@@ -136,8 +136,10 @@ pub async fn explain_documents_every_field(site: Shared) -> Result<()> {
             check_documented(&schema[part], &format!("{resource}.{part}"))?;
         }
     }
+    let explain = ["explain", "edgeapp.spec.template.spec.containers.imagePullPolicy"];
+    // The API server publishes the schema of a new CRD a moment after it has established it.
     let said =
-        site.kubectl().run(&["explain", "edgeapp.spec.template.spec.containers.imagePullPolicy"]).await?;
+        eventually("kubectl explain knows the CRD", || async { site.kubectl().run(&explain).await }).await?;
     ensure!(said.contains("IfNotPresent"), "{said}");
     Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn a_bad_config_is_one_clear_line(_: Shared) -> Result<()> {
         ("node-name = \"A_B\"\n", "A_B"),
         ("controller = \"here\"\n", "here"),
         ("controller = 7\n", "controller"),
-        ("[labels]\na = 1\n", "labels"),
+        ("[labels]\na = 1\n", "a = 1"),
         ("node-name = \"a\n", "line 1"),
     ];
     for (text, named) in cases {
