@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use skerry_agent_core::Held;
+use skerry_terms::Chain;
 
 pub use format::Unreadable;
 use lock::Lock;
@@ -86,7 +87,14 @@ impl Store {
             Err(Unreadable::Newer { found }) => {
                 Err(StoreError::Newer { path, found, known: format::VERSION })
             }
-            Err(Unreadable::Corrupt { why }) => Ok(Loaded::Corrupt { kept_at: self.keep_aside(&path)?, why }),
+            // A disk that does not even take a rename must not keep the box from coming up.
+            Err(Unreadable::Corrupt { why }) => match self.keep_aside(&path) {
+                Ok(kept_at) => Ok(Loaded::Corrupt { kept_at, why }),
+                Err(error) => {
+                    let why = format!("{why}; and it could not be moved aside: {}", Chain(&error));
+                    Ok(Loaded::Corrupt { kept_at: path, why })
+                }
+            },
         }
     }
 

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Action, Desired, Effect, Held, Input, Memory, Monotonic, Observed, Outcome, Plan, Session, World, plan,
-    report,
+    Action, Desired, Effect, Held, Input, Memory, Monotonic, Observed, Outcome, Plan, Session, Step, World,
+    plan, report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Chain, NodeName};
@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::decode::{self, Decoded};
-use crate::engine::execute::{Progress, Stops, execute};
+use crate::engine::execute::{Lost, Progress, Stops, execute};
 use crate::engine::{Engine, Signal};
 use crate::store::Store;
 use crate::uplink::LinkEvent;
@@ -79,6 +79,10 @@ pub struct Supervisor<E: Engine> {
     looks: Looks,
     /// The lists under way.
     lists: BTreeMap<AppKey, List>,
+    /// Steps that ended without an answer, until a look tells whether the engine is there.
+    lost: BTreeMap<AppKey, Lost>,
+    /// The step of each app that got no answer the last time, although the engine was there.
+    lost_before: BTreeMap<AppKey, Step>,
     link: Link,
     /// When the last plan wants to be asked again.
     wake_at: Option<Monotonic>,
@@ -112,6 +116,8 @@ impl<E: Engine> Supervisor<E> {
             observed: None,
             looks: Looks::default(),
             lists: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            lost_before: BTreeMap::new(),
             link: Link::new(greeting),
             wake_at: None,
             report_due: false,
@@ -201,6 +207,8 @@ impl<E: Engine> Supervisor<E> {
             Signal::Down { why } => {
                 warn!("{why}. Containers are kept as they are");
                 self.looks.engine_down();
+                self.lost.clear();
+                self.lost_before.clear();
                 self.cannot_see(why);
                 self.first_round.cancel();
             }
@@ -238,6 +246,12 @@ impl<E: Engine> Supervisor<E> {
                 }
             }
         }
+        for (app, Lost { step, reason, message }) in std::mem::take(&mut self.lost) {
+            // The engine answers. Once may be chance and is tried again at once; twice is a failure of this step.
+            if self.lost_before.insert(app.clone(), step.clone()).as_ref() == Some(&step) {
+                self.memory.record(&app, &step, Outcome::Failed { reason, message }, self.clock.now());
+            }
+        }
         self.memory.note(desired, &observed, self.clock.now());
         self.observed = Some(observed);
         self.report_due = true;
@@ -261,9 +275,11 @@ impl<E: Engine> Supervisor<E> {
 
     /// Starts an app's list as a task of its own.
     fn dispatch(&mut self, app: AppKey, actions: Vec<Action>, ahead: bool) {
-        let Some(first) = actions.first() else { return };
+        if actions.is_empty() {
+            return;
+        }
         // Already from now on, so that no second list is made before the first step is announced.
-        self.memory.begin(&app, first.step());
+        self.memory.dispatch(&app, &actions);
         let outdated = CancellationToken::new();
         self.lists.insert(app.clone(), List { outdated: outdated.clone(), ahead });
         let stops = Stops { outdated, ending: self.ending.clone() };
@@ -310,14 +326,20 @@ impl<E: Engine> Supervisor<E> {
             Progress::Ended { app, step, outcome } => {
                 self.memory.record(&app, &step, outcome, self.clock.now());
             }
-            Progress::Left { app, engine_lost } => {
+            Progress::Left { app, lost } => {
                 self.lists.remove(&app);
                 // It counts as busy until a look that began after this moment has ended: an older one shows what was before.
-                self.looks.left(app);
-                if engine_lost {
-                    self.looks.failed(self.clock.now());
-                } else {
-                    self.looks.want();
+                self.looks.left(app.clone());
+                match lost {
+                    // Whether the engine went away or broke off this one call, the next look tells.
+                    Some(lost) => {
+                        self.lost.insert(app.clone(), lost);
+                        self.looks.failed(self.clock.now());
+                    }
+                    None => {
+                        self.lost_before.remove(&app);
+                        self.looks.want();
+                    }
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use skerry_terms::{AppKey, reasons};
 
 use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
+use crate::plan::Action;
 use crate::unit::{Unit, units};
 use crate::{
     ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, Role, SpecHash,
@@ -23,8 +24,12 @@ pub struct Memory {
     failures: BTreeMap<(AppKey, Subject), Failure>,
     /// Containers with `imagePullPolicy: Always` whose image was pulled for the creation that comes next.
     fresh: BTreeSet<(AppKey, Role, SpecHash)>,
+    /// For each living container that joined a sandbox: which run of which sandbox it was first seen with.
+    networks: BTreeMap<ContainerId, Joined>,
     /// What the executor does at this moment. Written by the shell.
     executing: BTreeMap<AppKey, Step>,
+    /// The containers that the lists under way stop or remove: whatever the last look said, they no longer serve.
+    doomed: BTreeMap<AppKey, BTreeSet<ContainerId>>,
 }
 
 /// How a container's runs ended.
@@ -38,6 +43,16 @@ pub(crate) struct Crash {
     pub(crate) count: u32,
     pub(crate) restart_at: Monotonic,
     pub(crate) last: Termination,
+}
+
+/// A container's place in a network: runs are told apart by their start times, which are compared for equality only. Which of two
+/// came first is not asked: the box's clock may have been set back in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Joined {
+    /// When the member's present run began.
+    since: WallMillis,
+    sandbox: ContainerId,
+    sandbox_since: WallMillis,
 }
 
 /// How one run of a container ended.
@@ -98,6 +113,18 @@ pub enum Outcome {
 }
 
 impl Memory {
+    /// A list of actions for an app is under way from now on.
+    pub fn dispatch(&mut self, app: &AppKey, actions: &[Action]) {
+        let Some(first) = actions.first() else { return };
+        self.begin(app, first.step());
+        let ids = actions.iter().flat_map(|action| match action {
+            Action::Stop { ids, why: _ } => ids.clone(),
+            Action::Remove { id, why: _ } => vec![id.clone()],
+            Action::Pull { .. } | Action::Create(_) | Action::Start { .. } => Vec::new(),
+        });
+        self.doomed.insert(app.clone(), ids.collect());
+    }
+
     /// The executor begins with a step of an app.
     pub fn begin(&mut self, app: &AppKey, step: Step) {
         self.executing.insert(app.clone(), step);
@@ -106,11 +133,17 @@ impl Memory {
     /// The executor has left the app: its list is done, failed or was cancelled.
     pub fn finish(&mut self, app: &AppKey) {
         self.executing.remove(app);
+        self.doomed.remove(app);
     }
 
     /// What the executor does for an app at this moment. An app that is being worked on is not planned.
     pub fn executing(&self, app: &AppKey) -> Option<&Step> {
         self.executing.get(app)
+    }
+
+    /// True while a list is under way that stops or removes the container.
+    pub(crate) fn is_doomed(&self, app: &AppKey, id: &ContainerId) -> bool {
+        self.doomed.get(app).is_some_and(|ids| ids.contains(id))
     }
 
     /// Remembers how a step went.
@@ -169,7 +202,54 @@ impl Memory {
                 self.note_end(&owner.app, &unit, id, last, now);
             }
         }
+        self.note_networks(world);
+        self.note_success(world);
         self.forget(desired, world);
+    }
+
+    fn note_networks(&mut self, world: &World) {
+        let mut networks = std::mem::take(&mut self.networks);
+        for (id, container) in &world.containers {
+            let (true, Some(joined), Some(since)) =
+                (container.state.is_alive(), &container.joined, container.state.started_at())
+            else {
+                continue;
+            };
+            let before = networks.remove(id).filter(|before| before.since == since);
+            let seen = before.or_else(|| {
+                let (sandbox, found) =
+                    world.containers.iter().find(|(id, other)| id.0 == *joined || other.name == *joined)?;
+                let sandbox_since = found.state.started_at().filter(|_| found.state.is_alive())?;
+                Some(Joined { since, sandbox: sandbox.clone(), sandbox_since })
+            });
+            if let Some(seen) = seen {
+                self.networks.insert(id.clone(), seen);
+            }
+        }
+    }
+
+    /// What runs has been launched, whoever did it: an earlier failure to do so is over.
+    fn note_success(&mut self, world: &World) {
+        for container in world.containers.values().filter(|container| container.state.is_alive()) {
+            if let Some(owner) = container.ownership() {
+                let key = (owner.app.clone(), Subject::Launch(owner.role.clone()));
+                if self.failures.get(&key).is_some_and(|failure| failure.hash == owner.hash) {
+                    self.failures.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// False if a container was seen in the network of another sandbox, or of an earlier run of this one.
+    pub(crate) fn may_live_in(
+        &self,
+        member: &ContainerId,
+        sandbox: &ContainerId,
+        since: Option<WallMillis>,
+    ) -> bool {
+        self.networks
+            .get(member)
+            .is_none_or(|seen| seen.sandbox == *sandbox && Some(seen.sandbox_since) == since)
     }
 
     fn note_end(
@@ -182,7 +262,8 @@ impl Memory {
     ) {
         let key = (app.clone(), unit.role.clone());
         let before = self.crashes.get(&key).filter(|crash| crash.hash == unit.hash);
-        if before.is_some_and(|crash| crash.id == *id) {
+        // A container that somebody started again ends anew under its old id.
+        if before.is_some_and(|crash| crash.id == *id && crash.last.finished_at == last.finished_at) {
             return;
         }
         let healthy = last.finished_at.since(last.started_at) >= HEALTHY_RUN;

@@ -37,6 +37,8 @@ pub struct World {
     /// For each image that [`crate::images_to_inspect`] asked about: whether it is on the box. An image that is not in the map was not asked
     /// about.
     pub images: BTreeMap<String, bool>,
+    /// Apps with a container that Docker lists and cannot describe, and why. Nothing is done about them (A6); the others go on.
+    pub unclear: BTreeMap<AppKey, String>,
     /// Ports in state LISTEN (TCP) or bound (UDP) in the box's own network namespace.
     pub listeners: BTreeSet<Listener>,
 }

@@ -178,10 +178,14 @@ fn plan_known(desired: &Desired, world: &World, memory: &Memory, now: Monotonic)
             mine.entry(&owner.app).or_default().push((id, container));
         }
     }
-    let ports = ports::PortTable::of(desired, world, &mine);
+    let ports = ports::PortTable::of(desired, world, memory, &mine);
     let mut plan = Plan::default();
     for (key, containers) in mine {
         let (app_plan, wake) = match desired.apps.get(key) {
+            wanted if world.unclear.contains_key(key) => {
+                let verdict = Verdict::unclear(wanted, &world.unclear[key]);
+                (AppPlan { actions: Vec::new(), verdict }, Some(now.after(ports::RECHECK)))
+            }
             Some(DesiredApp::Valid(app)) => {
                 let view = AppView { node: &desired.node, app, containers: &containers, world, memory, now };
                 app::plan_app(&view, &ports)

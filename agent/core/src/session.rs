@@ -160,7 +160,8 @@ pub struct Session {
     staging: Option<Staging>,
     /// A whole set that arrived while another was being written. Only the newest is kept.
     waiting: Option<(Staging, Digest)>,
-    status: BTreeMap<AppKey, AppStatus>,
+    /// Absent until the box was looked at for the first time: nothing is said of apps before.
+    status: Option<BTreeMap<AppKey, AppStatus>>,
 }
 
 impl Session {
@@ -170,15 +171,7 @@ impl Session {
             let digest = held.digest();
             (held, digest)
         });
-        Self {
-            caps,
-            held,
-            writing: None,
-            connected: false,
-            staging: None,
-            waiting: None,
-            status: BTreeMap::new(),
-        }
+        Self { caps, held, writing: None, connected: false, staging: None, waiting: None, status: None }
     }
 
     /// The set in force.
@@ -201,8 +194,10 @@ impl Session {
         self.disconnected();
         self.connected = true;
         let held = self.held.as_ref().map(|(held, digest)| (held.generation.clone(), *digest));
-        let apps = self.status.values().cloned().collect();
-        vec![Effect::Send(Outgoing::Hello { held }), Effect::Send(Outgoing::Status { full: true, apps })]
+        let full = self.status.as_ref().map(|status| {
+            Effect::Send(Outgoing::Status { full: true, apps: status.values().cloned().collect() })
+        });
+        std::iter::once(Effect::Send(Outgoing::Hello { held })).chain(full).collect()
     }
 
     /// What was half received is dropped; what is being written is finished, and the next hello tells.
@@ -347,14 +342,16 @@ impl Session {
 
     fn status(&mut self, apps: Vec<AppStatus>) -> Vec<Effect> {
         let new: BTreeMap<_, _> = apps.into_iter().map(|app| (app.key.clone(), app)).collect();
-        let old = std::mem::replace(&mut self.status, new);
-        let mut changed: Vec<AppStatus> =
-            self.status.values().filter(|app| old.get(&app.key) != Some(app)).cloned().collect();
-        changed.extend(old.into_keys().filter(|key| !self.status.contains_key(key)).map(AppStatus::removed));
-        if changed.is_empty() || !self.connected {
+        let old = self.status.replace(new.clone());
+        let full = old.is_none();
+        let old = old.unwrap_or_default();
+        let mut apps: Vec<AppStatus> =
+            new.values().filter(|app| old.get(&app.key) != Some(app)).cloned().collect();
+        apps.extend(old.into_keys().filter(|key| !new.contains_key(key)).map(AppStatus::removed));
+        if !self.connected || (apps.is_empty() && !full) {
             return Vec::new();
         }
-        vec![Effect::Send(Outgoing::Status { full: false, apps: changed })]
+        vec![Effect::Send(Outgoing::Status { full, apps })]
     }
 
     fn close(&mut self, why: &str) -> Vec<Effect> {

@@ -244,7 +244,12 @@ impl Engine for Docker {
                 {
                     Ok(())
                 }
-                other => other,
+                Err(error) => {
+                    // It is not as it was: somebody may have started it again. The next look asks anew.
+                    lock(&self.inspected).forget(&id.0);
+                    Err(error)
+                }
+                Ok(()) => Ok(()),
             }
         };
         bounded(WORK_TIMEOUT, remove).await

@@ -28,9 +28,17 @@ pub enum Progress {
     /// The list is done, failed or was given up. Always told, and last.
     Left {
         app: AppKey,
-        /// The engine went away in the middle: that is nobody's failure, and the next look tells what happened.
-        engine_lost: bool,
+        /// The step that got no answer. If the engine went away that is nobody's failure; the next look tells.
+        lost: Option<Lost>,
     },
+}
+
+/// A step that got no answer, and what it would be called if the engine is there after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    pub step: Step,
+    pub reason: &'static str,
+    pub message: String,
 }
 
 /// What ends a list early.
@@ -49,13 +57,10 @@ pub async fn execute<E: Engine>(
     stops: Stops,
     tell: mpsc::Sender<Progress>,
 ) {
-    let engine_lost = run(&*engine, &app, actions, &stops, &tell).await.is_err();
+    let lost = run(&*engine, &app, actions, &stops, &tell).await.err();
     // The receiver is gone only when the agent has ended.
-    let _ = tell.send(Progress::Left { app, engine_lost }).await;
+    let _ = tell.send(Progress::Left { app, lost }).await;
 }
-
-/// The engine could not be asked.
-struct EngineLost;
 
 async fn run<E: Engine>(
     engine: &E,
@@ -63,7 +68,7 @@ async fn run<E: Engine>(
     actions: Vec<Action>,
     stops: &Stops,
     tell: &mpsc::Sender<Progress>,
-) -> Result<(), EngineLost> {
+) -> Result<(), Lost> {
     for action in actions {
         if stops.ending.is_cancelled() {
             return Ok(());
@@ -90,7 +95,8 @@ async fn run<E: Engine>(
             Ok(()) => Outcome::Done,
             Err(EngineError::Unavailable { message }) => {
                 warn!("app={app} {} was cut short: {message}", verb(&action));
-                return Err(EngineLost);
+                let error = EngineError::Unavailable { message: message.clone() };
+                return Err(Lost { step, reason: reason(&action, &error), message });
             }
             Err(EngineError::NoImage { message }) => Outcome::NoImage { message },
             Err(error) => {

@@ -59,8 +59,8 @@ impl Inspected {
     }
 
     /// A look ends: these are the containers that are ours.
-    pub fn end(&mut self, known: HashMap<String, (String, Details)>) {
-        self.warned.retain(|id| self.known.contains_key(id) || known.contains_key(id));
+    pub fn end(&mut self, known: HashMap<String, (String, Details)>, is_there: impl Fn(&str) -> bool) {
+        self.warned.retain(|id| is_there(id));
         self.known = known;
     }
 
@@ -131,7 +131,7 @@ mod tests {
     fn details_hold_until_the_list_or_an_event_says_otherwise() {
         let mut inspected = Inspected::default();
         inspected.begin();
-        inspected.end(known("a", "running"));
+        inspected.end(known("a", "running"), |_| true);
         inspected.begin();
         assert!(inspected.get("a", "running").is_some());
         assert!(inspected.get("a", "exited").is_none());
@@ -146,7 +146,7 @@ mod tests {
         let mut inspected = Inspected::default();
         inspected.begin();
         inspected.forget("a");
-        inspected.end(known("a", "running"));
+        inspected.end(known("a", "running"), |_| true);
         inspected.begin();
         assert!(inspected.get("a", "running").is_none());
     }

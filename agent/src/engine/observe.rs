@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummary, PortSummaryTypeEnum};
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -21,6 +22,8 @@ use super::{EngineError, listeners};
 
 /// Calls under way at once: enough to hide Docker's latency, few enough for a small box.
 const CALLS: usize = 8;
+/// Docker describes a container from memory, unless that container is stuck: then the others must not wait for it long.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World, EngineError> {
     let client = docker.client().await?;
@@ -30,7 +33,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
 
     let listed = list.into_iter().map(|summary| read(docker, &desired.node, summary));
     let listed: Vec<Listed> = listed.collect::<Result<_, _>>()?;
-    let inspected: Vec<Option<(Listed, Option<Details>)>> = stream::iter(listed)
+    let inspected: Vec<(Listed, Seen)> = stream::iter(listed)
         .map(|listed| inspect(docker, &client, listed))
         .buffered(CALLS)
         .try_collect()
@@ -38,16 +41,26 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
 
     let mut containers = BTreeMap::new();
     let mut known = HashMap::new();
-    for (listed, details) in inspected.into_iter().flatten() {
+    let mut unclear = BTreeMap::new();
+    for (listed, seen) in inspected {
         let Listed { id, state, mut container } = listed;
-        if let Some(details) = details {
-            container.state = details.state.clone();
-            set_network(&mut container, &details.network_mode);
-            known.insert(id.0.clone(), (state, details));
+        match seen {
+            Seen::Gone => continue,
+            Seen::Foreign => {}
+            Seen::Ours(details) => {
+                container.state = details.state.clone();
+                set_network(&mut container, &details.network_mode);
+                known.insert(id.0.clone(), (state, details));
+            }
+            Seen::Unclear(why) => {
+                if let Some(owner) = container.ownership() {
+                    unclear.insert(owner.app.clone(), why);
+                }
+            }
         }
         containers.insert(id, container);
     }
-    lock(&docker.inspected).end(known);
+    lock(&docker.inspected).end(known, |id| containers.contains_key(&ContainerId(id.to_owned())));
 
     let wanted = images_to_inspect(desired, &containers);
     // Only a start can meet a port that is taken.
@@ -60,7 +73,8 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
             let present = bounded(ASK_TIMEOUT, async {
                 match client.inspect_image(&image).await {
                     Ok(_) => Ok(true),
-                    Err(error) if status(&error) == Some(NOT_FOUND) => Ok(false),
+                    // Also what is no image's name: the pull says so in Docker's words, and only its own app fails.
+                    Err(error) if status(&error).is_some_and(|code| (400..500).contains(&code)) => Ok(false),
                     Err(error) => Err(error),
                 }
             });
@@ -70,7 +84,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .buffered(CALLS)
         .try_collect()
         .await?;
-    Ok(World { containers, images, listeners })
+    Ok(World { containers, images, unclear, listeners })
 }
 
 fn asks_for_ports(desired: &Desired) -> bool {
@@ -120,27 +134,50 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
     Ok(Listed { id: ContainerId(id), state: listed.to_string(), container })
 }
 
-/// Details of one of ours; `None` when it vanished since the list was made.
+/// What is known of a listed container.
+enum Seen {
+    Foreign,
+    Ours(Details),
+    /// It vanished since the list was made.
+    Gone,
+    /// Docker lists it and cannot describe it.
+    Unclear(String),
+}
+
+/// Details of one of ours. One container that Docker cannot describe must not hide the others.
 async fn inspect(
     docker: &Docker,
     client: &bollard::Docker,
     listed: Listed,
-) -> Result<Option<(Listed, Option<Details>)>, EngineError> {
+) -> Result<(Listed, Seen), EngineError> {
     if listed.container.owner == Owner::Foreign {
-        return Ok(Some((listed, None)));
+        return Ok((listed, Seen::Foreign));
     }
     if let Some(details) = lock(&docker.inspected).get(&listed.id.0, &listed.state) {
-        return Ok(Some((listed, Some(details))));
+        return Ok((listed, Seen::Ours(details)));
     }
-    let response = bounded(ASK_TIMEOUT, async {
+    let response = bounded(INSPECT_TIMEOUT, async {
         match client.inspect_container(&listed.id.0, None).await {
             Ok(response) => Ok(Some(response)),
             Err(error) if status(&error) == Some(NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
     });
-    let Some(response) = response.await? else { return Ok(None) };
-    Ok(Some((listed, Some(details(response)?))))
+    let seen = match response.await {
+        Ok(Some(response)) => details(response).map(Seen::Ours),
+        Ok(None) => Ok(Seen::Gone),
+        Err(error) => Err(error),
+    };
+    let seen = seen.or_else(|error| match error {
+        EngineError::Unavailable { .. } => Err(error),
+        EngineError::PortTaken { .. }
+        | EngineError::NoImage { .. }
+        | EngineError::Refused { .. }
+        | EngineError::TimedOut { .. } => {
+            Ok(Seen::Unclear(format!("docker cannot describe container {}: {error}", listed.container.name)))
+        }
+    })?;
+    Ok((listed, seen))
 }
 
 fn set_network(container: &mut ObservedContainer, mode: &str) {

@@ -75,6 +75,10 @@ impl Looks {
     /// True when it worked before.
     pub fn failed(&mut self, now: Monotonic) -> bool {
         self.want();
+        if !self.up {
+            // Nothing is retried on an engine that is away; its return is signalled.
+            return false;
+        }
         self.retry_at = Some(now.after(RETRY.delay(self.failures)));
         self.failures = self.failures.saturating_add(1);
         self.failures == 1
@@ -131,6 +135,9 @@ mod tests {
     fn nothing_is_asked_of_an_engine_that_is_away() {
         let mut looks = up();
         looks.engine_down();
+        // A step that was under way ends after the engine went.
+        looks.failed(NOW);
+        assert_eq!(looks.retry_at(), None, "there is nothing to wake up for");
         assert!(!looks.begin(NOW));
         looks.engine_up();
         assert!(looks.begin(NOW));

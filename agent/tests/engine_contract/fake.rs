@@ -178,7 +178,7 @@ impl Engine for Fake {
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
         let images = wanted.into_iter().map(|image| (image.clone(), state.images.contains(&image))).collect();
-        Observed::Known(World { containers, images, listeners: BTreeSet::new() })
+        Observed::Known(World { containers, images, unclear: BTreeMap::new(), listeners: BTreeSet::new() })
     }
 
     async fn pull(&self, image: &str) -> Result<(), EngineError> {

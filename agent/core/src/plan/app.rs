@@ -46,7 +46,7 @@ pub(super) fn plan_app(view: &AppView<'_>, ports: &PortTable<'_>) -> (AppPlan, O
 }
 
 fn decide<'a>(view: &AppView<'a>, ports: &PortTable<'_>) -> Round<'a> {
-    let Sorted { units, stale } = sort(view.app, view.containers);
+    let Sorted { units, stale } = sort(view.memory, view.app, view.containers);
     let members_ended = units
         .iter()
         .all(|(unit, standing)| unit.role == Role::Sandbox || matches!(standing, Standing::Ended { .. }));
@@ -63,9 +63,18 @@ fn decide<'a>(view: &AppView<'a>, ports: &PortTable<'_>) -> Round<'a> {
     let opens_ports = units.iter().any(|(unit, _, need)| {
         publishes(unit) && matches!(need, Need::Start { .. } | Need::Create { .. } | Need::Pull { .. })
     });
-    let conflict = if opens_ports { ports.conflict(view.app, view.containers) } else { None };
-    let old_serves = stale.iter().any(|(_, container, _)| container.state.is_alive());
-    let incomplete = units.iter().any(|(_, _, need)| matches!(need, Need::Pull { .. } | Need::Blocked(_)));
+    let busy = view.memory.executing(&view.app.key).is_some();
+    // While a list is under way the last look is outdated: the port may be held by what the list has just started.
+    let conflict = if opens_ports && !busy { ports.conflict(view.app, view.containers) } else { None };
+    // What lives in a network that is gone serves nobody: there is nothing to hold it for.
+    let old_serves =
+        stale.iter().any(|(_, container, why)| container.state.is_alive() && *why != Why::NetworkGone);
+    let incomplete = units.iter().any(|(_, _, need)| match need {
+        Need::Pull { .. } => true,
+        // A container that keeps crashing must not keep the others from what they need.
+        Need::Blocked(blocker) => blocker.reason != reasons::CRASH_LOOP_BACK_OFF,
+        Need::Nothing | Need::Start { .. } | Need::Create { .. } => false,
+    });
     let cleanup = view
         .memory
         .failure(&view.app.key, Subject::Cleanup, None)

@@ -2,11 +2,11 @@
 
 use skerry_terms::{Phase, reasons};
 
-use super::Action;
 use super::app::{AppView, Round};
 use super::need::Need;
 use super::verdict::{UnitState, UnitVerdict, Verdict, unit_verdict};
-use crate::{Role, Step};
+use super::{Action, Why};
+use crate::{ContainerId, ObservedContainer, Role, Step};
 
 pub(super) fn verdict(view: &AppView<'_>, round: &Round<'_>, actions: &[Action]) -> Verdict {
     let containers: Vec<UnitVerdict> = round
@@ -16,6 +16,7 @@ pub(super) fn verdict(view: &AppView<'_>, round: &Round<'_>, actions: &[Action])
         .map(|(unit, standing, need)| {
             let last = view.memory.crash(&view.app.key, unit).map(|crash| &crash.last);
             let mut verdict = unit_verdict(&unit.role, standing, last);
+            verdict.ready &= verdict.id.as_ref().is_none_or(|id| !view.memory.is_doomed(&view.app.key, id));
             if let Need::Blocked(blocker) = need {
                 verdict.reason = blocker.reason;
                 verdict.message.clone_from(&blocker.message);
@@ -23,8 +24,11 @@ pub(super) fn verdict(view: &AppView<'_>, round: &Round<'_>, actions: &[Action])
             verdict
         })
         .collect();
-    let old_serves = round.stale.iter().any(|(_, container, _)| container.state.is_alive())
-        && round.stale.iter().all(|(_, container, _)| container.state.is_alive());
+    let serves = |id: &ContainerId, container: &ObservedContainer| {
+        container.state.is_alive() && !view.memory.is_doomed(&view.app.key, id)
+    };
+    let old_serves = !round.stale.is_empty()
+        && round.stale.iter().all(|(id, container, why)| serves(id, container) && *why != Why::NetworkGone);
     let ready = containers.iter().all(|container| container.ready) || old_serves;
     let (phase, reason, message) = phase(view, round, actions, &containers);
     Verdict { revision: view.app.revision.clone(), phase, ready, reason, message, containers }
@@ -37,14 +41,22 @@ fn phase(
     containers: &[UnitVerdict],
 ) -> (Phase, &'static str, String) {
     let step = view.memory.executing(&view.app.key).cloned().or_else(|| actions.first().map(Action::step));
+    let starting =
+        || (Phase::Starting, reasons::CONTAINER_CREATING, "containers are being started".to_owned());
+    let serving = containers.iter().all(|container| container.ready);
     match step {
         Some(Step::Pull { image, .. }) => {
             return (Phase::Pulling, reasons::PULLING_IMAGE, format!("pulling image {image}"));
         }
-        Some(Step::Create { .. } | Step::Start { .. } | Step::Stop) => {
-            return (Phase::Starting, reasons::CONTAINER_CREATING, "containers are being started".to_owned());
+        Some(Step::Create { .. } | Step::Start { .. }) => return starting(),
+        Some(Step::Stop | Step::Remove) if !serving => {
+            return (
+                Phase::Pending,
+                reasons::TERMINATING,
+                "the containers before are being stopped".to_owned(),
+            );
         }
-        Some(Step::Remove) | None => {}
+        Some(Step::Stop | Step::Remove) | None => {}
     }
     if let Some(conflict) = &round.conflict {
         let phase = if conflict.passing { Phase::Pending } else { Phase::Failed };
@@ -69,6 +81,7 @@ fn phase(
         (false, Some(container)) => (Phase::Running, container.reason, words(container)),
         (false, None) => match containers.iter().find(|container| container.reason == reasons::PAUSED) {
             Some(container) => (Phase::Running, reasons::PAUSED, words(container)),
+            None if containers.iter().any(|container| container.state == UnitState::Waiting) => starting(),
             None => (Phase::Running, reasons::READY, String::new()),
         },
     }

@@ -8,7 +8,9 @@ use skerry_terms::AppKey;
 
 use super::port_text;
 use super::standing::{Standing, sort};
-use crate::{ContainerId, Desired, DesiredApp, HostPort, Network, ObservedContainer, Role, ValidApp, World};
+use crate::{
+    ContainerId, Desired, DesiredApp, HostPort, Memory, Network, ObservedContainer, Role, ValidApp, World,
+};
 
 /// How often a port that a process outside Docker holds is looked at again: nothing tells us when it is let go.
 pub(super) const RECHECK: Duration = Duration::from_secs(10);
@@ -59,6 +61,7 @@ impl<'a> PortTable<'a> {
     pub fn of(
         desired: &'a Desired,
         world: &'a World,
+        memory: &Memory,
         mine: &BTreeMap<&'a AppKey, Vec<(&'a ContainerId, &'a ObservedContainer)>>,
     ) -> Self {
         let mut held = Vec::new();
@@ -80,7 +83,7 @@ impl<'a> PortTable<'a> {
         let wanted = desired.apps.iter().filter_map(|(key, app)| {
             let DesiredApp::Valid(app) = app else { return None };
             let containers = mine.get(key).map_or(&[][..], Vec::as_slice);
-            let sorted = sort(app, containers);
+            let sorted = sort(memory, app, containers);
             let ended = sorted.units.iter().all(|(unit, standing)| {
                 unit.role == Role::Sandbox || matches!(standing, Standing::Ended { .. })
             });

@@ -3,7 +3,7 @@
 use skerry_terms::AppKey;
 
 use crate::unit::{Unit, units};
-use crate::{ContainerId, ContainerState, Monotonic, ObservedContainer, Ownership, Role, ValidApp};
+use crate::{ContainerId, ContainerState, Memory, Monotonic, ObservedContainer, Ownership, Role, ValidApp};
 
 /// How a unit stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub(super) struct Sorted<'a> {
 }
 
 pub(super) fn sort<'a>(
+    memory: &Memory,
     app: &'a ValidApp,
     containers: &[(&'a ContainerId, &'a ObservedContainer)],
 ) -> Sorted<'a> {
@@ -34,7 +35,7 @@ pub(super) fn sort<'a>(
     let units: Vec<_> = units(app)
         .into_iter()
         .map(|unit| {
-            let standing = stand(app, &unit, containers, sandbox);
+            let standing = stand(memory, app, &unit, containers, sandbox);
             match &standing {
                 Standing::Serving { id, state, .. } => {
                     kept.push(id);
@@ -65,6 +66,7 @@ pub(super) fn sort<'a>(
 type SandboxView<'a> = Option<(&'a ContainerId, Option<&'a ContainerState>)>;
 
 fn stand<'a>(
+    memory: &Memory,
     app: &ValidApp,
     unit: &Unit<'_>,
     containers: &[(&'a ContainerId, &'a ObservedContainer)],
@@ -78,18 +80,20 @@ fn stand<'a>(
         })
     };
     let member = app.has_sandbox() && unit.role != Role::Sandbox;
-    let in_place = |container: &ObservedContainer| !member || lives_in(container, sandbox, containers);
+    let in_place = |id: &ContainerId, container: &ObservedContainer| {
+        !member || lives_in(memory, id, container, sandbox, containers)
+    };
 
     // Of several, the oldest that runs stays: a healthy container is never restarted for a younger twin.
     let alive = candidates()
-        .filter(|(_, container, _)| container.state.is_alive() && in_place(container))
+        .filter(|(id, container, _)| container.state.is_alive() && in_place(id, container))
         .min_by_key(|(id, container, _)| (container.state.started_at(), *id));
     if let Some((id, container, owner)) = alive {
         return Standing::Serving { id, owner, state: &container.state };
     }
     let last = candidates().max_by_key(|(id, _, owner)| (owner.restart_count, *id));
     let created = candidates()
-        .filter(|(_, container, _)| container.state == ContainerState::Created && in_place(container))
+        .filter(|(id, container, _)| container.state == ContainerState::Created && in_place(id, container))
         .max_by_key(|(id, _, owner)| (owner.restart_count, *id));
     if let Some((id, container, owner)) = created {
         return Standing::Created { id, name: &container.name, owner };
@@ -110,22 +114,20 @@ fn stand<'a>(
 /// True if a container is in the network of the sandbox that stands now: of that container, and of its present run. A sandbox that
 /// was restarted has a new network, in which those that joined before are not.
 fn lives_in(
+    memory: &Memory,
+    id: &ContainerId,
     container: &ObservedContainer,
     sandbox: SandboxView<'_>,
     containers: &[(&ContainerId, &ObservedContainer)],
 ) -> bool {
-    let (Some((id, state)), Some(joined)) = (sandbox, &container.joined) else {
+    let (Some((sandbox, state)), Some(joined)) = (sandbox, &container.joined) else {
         return false;
     };
-    let name = containers.iter().find(|(other, _)| *other == id).map(|(_, sandbox)| &sandbox.name);
-    let same = *joined == id.0 || Some(joined) == name;
-    let current = match (container.state.started_at(), state.and_then(ContainerState::started_at)) {
-        (Some(member), Some(sandbox)) => member >= sandbox,
-        // A member that never started joins whatever run of the sandbox there is.
-        (None, _) => true,
-        (Some(_), None) => false,
-    };
-    same && current
+    let name = containers.iter().find(|(other, _)| *other == sandbox).map(|(_, sandbox)| &sandbox.name);
+    let same = *joined == sandbox.0 || Some(joined) == name;
+    let since = state.and_then(ContainerState::started_at);
+    // A member that does not run will join whatever run of the sandbox there is when it starts.
+    same && (!container.state.is_alive() || since.is_some() && memory.may_live_in(id, sandbox, since))
 }
 
 fn why_stale(units: &[(Unit<'_>, Standing<'_>)], container: &ObservedContainer) -> super::Why {

@@ -51,6 +51,14 @@ impl Verdict {
         Self::plain(revision, Phase::Unknown, reasons::DOCKER_UNAVAILABLE, why.to_owned())
     }
 
+    /// Docker cannot describe one of the app's containers.
+    pub(super) fn unclear(app: Option<&DesiredApp>, why: &str) -> Self {
+        match app {
+            Some(app) => Self::unknown(app, why),
+            None => Self::plain(String::new(), Phase::Unknown, reasons::DOCKER_UNAVAILABLE, why.to_owned()),
+        }
+    }
+
     /// This agent does not understand the app. Whatever runs of it goes on.
     pub(super) fn unsupported(
         revision: &str,

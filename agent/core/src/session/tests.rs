@@ -182,7 +182,7 @@ fn only_changes_of_status_are_sent() {
     let mut session = connected(None);
     let both = vec![status("a", Phase::Running), status("b", Phase::Pending)];
     let effects = session.handle(Input::Status(both.clone()));
-    assert_eq!(effects, [Effect::Send(Outgoing::Status { full: false, apps: both.clone() })]);
+    assert_eq!(effects, [Effect::Send(Outgoing::Status { full: true, apps: both.clone() })]);
     assert_eq!(session.handle(Input::Status(both)), []);
     let effects = session.handle(Input::Status(vec![status("b", Phase::Running)]));
     let changed = vec![status("b", Phase::Running), AppStatus::removed(key("a"))];
@@ -191,6 +191,14 @@ fn only_changes_of_status_are_sent() {
     let effects = session.handle(Input::Connected);
     let full = Outgoing::Status { full: true, apps: vec![status("b", Phase::Running)] };
     assert_eq!(effects[1], Effect::Send(full));
+}
+
+#[test]
+fn nothing_is_said_of_apps_before_the_box_was_looked_at() {
+    let mut session = Session::new(Some(held(1, &[("web", "a")])), CAPS);
+    assert_eq!(session.handle(Input::Connected).len(), 1, "the hello alone");
+    let none = session.handle(Input::Status(Vec::new()));
+    assert_eq!(none, [Effect::Send(Outgoing::Status { full: true, apps: Vec::new() })]);
 }
 
 /// What the world may do to a session.

@@ -14,6 +14,8 @@ use crate::{
 pub struct Site {
     pub world: World,
     pub now: Monotonic,
+    /// How far Docker's clock is off, in milliseconds.
+    pub clock_error: i64,
     /// Ports of containers that do not run, by container: Docker lists those of running ones only.
     bindings: BTreeMap<ContainerId, Vec<PortClaim>>,
     next_id: u32,
@@ -32,7 +34,7 @@ impl Site {
     }
 
     pub fn wall(&self) -> WallMillis {
-        WallMillis(i64::try_from(self.now.0.as_millis()).expect("a short test"))
+        WallMillis(i64::try_from(self.now.0.as_millis()).expect("a short test") + self.clock_error)
     }
 
     pub fn id_of(&self, name: &str) -> Option<ContainerId> {

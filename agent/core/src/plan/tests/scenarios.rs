@@ -9,7 +9,7 @@ use super::{app, app_key, container, desired, foreign, settle, valid};
 use crate::plan::{Why, plan};
 use crate::{
     Action, ContainerId, ContainerState, DesiredApp, EnvVar, HostPort, Join, Listener, Memory, Network,
-    PortClaim, Protocol, PullPolicy, RestartPolicy, Role, ValidApp, WallMillis, images_to_inspect,
+    Outcome, PortClaim, Protocol, PullPolicy, RestartPolicy, Role, ValidApp, WallMillis, images_to_inspect,
 };
 
 fn web(image: &str) -> ValidApp {
@@ -173,6 +173,126 @@ fn a_sandbox_that_somebody_restarted_has_a_new_network() {
     let after = site.living(&two.key);
     assert_eq!(after[&Role::Sandbox], sandbox);
     assert!(before.iter().all(|(role, id)| *role == Role::Sandbox || after[role] != *id), "members moved");
+}
+
+#[test]
+fn what_is_being_stopped_does_not_serve_whatever_the_last_look_said() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let want = desired([DesiredApp::Valid(web("w:1"))]);
+    settle(&mut site, &want, &mut memory);
+    let removal = plan(&desired([]), &site.observed(), &memory, site.now);
+    memory.dispatch(&app_key("web"), &removal.apps[&app_key("web")].actions);
+    // It is desired again while it is being stopped.
+    let verdict = &plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].verdict;
+    assert_eq!((verdict.phase, verdict.ready), (Phase::Pending, false));
+    memory.finish(&app_key("web"));
+    let verdict = &plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].verdict;
+    assert_eq!((verdict.phase, verdict.ready), (Phase::Running, true));
+}
+
+#[test]
+fn a_port_that_the_list_under_way_has_just_opened_is_no_conflict() {
+    let mut site = Site::default();
+    let want = desired([DesiredApp::Valid(web("w:1"))]);
+    let mut memory = Memory::default();
+    let first = plan(&want, &site.observed(), &memory, site.now);
+    memory.dispatch(&app_key("web"), &first.apps[&app_key("web")].actions);
+    site.world.listeners.insert(Listener(tcp(80)));
+    let verdict = &plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].verdict;
+    assert_eq!(verdict.phase, Phase::Starting);
+}
+
+#[test]
+fn a_crash_loop_holds_up_neither_an_update_nor_the_network_of_its_neighbour() {
+    let mut site = Site::at(1000);
+    let mut memory = Memory::default();
+    let role = |name: &str| Role::Container(name.parse().expect("a name"));
+    let pair = |image: &str| {
+        let containers = vec![container("a", image, None), container("b", "b:1", None)];
+        desired([DesiredApp::Valid(valid("web", Network::Bridge, RestartPolicy::Always, containers))])
+    };
+    settle(&mut site, &pair("a:1"), &mut memory);
+    for _ in 0..2 {
+        let b = site.living(&app_key("web"))[&role("b")].clone();
+        site.end(&b, 1);
+        memory.note(&pair("a:1"), &site.observed(), site.now);
+        let next = plan(&pair("a:1"), &site.observed(), &memory, site.now);
+        site.execute(&app_key("web"), &next.apps[&app_key("web")].actions, &mut memory, 9);
+    }
+    // It backs off now; an edit of its neighbour takes effect at once.
+    let old = site.living(&app_key("web"))[&role("a")].clone();
+    memory.note(&pair("a:2"), &site.observed(), site.now);
+    let next = plan(&pair("a:2"), &site.observed(), &memory, site.now);
+    assert_eq!(shape(&next.apps[&app_key("web")].actions), "CXSR");
+    site.execute(&app_key("web"), &next.apps[&app_key("web")].actions, &mut memory, 9);
+    assert_ne!(site.living(&app_key("web"))[&role("a")], old);
+    // So does the loss of the network.
+    let sandbox = site.living(&app_key("web"))[&Role::Sandbox].clone();
+    site.end(&sandbox, 137);
+    memory.note(&pair("a:2"), &site.observed(), site.now);
+    let next = plan(&pair("a:2"), &site.observed(), &memory, site.now);
+    assert_eq!(shape(&next.apps[&app_key("web")].actions), "CCXSSRR");
+}
+
+#[test]
+fn a_clock_that_was_set_back_moves_nobody() {
+    let mut site = Site::at(5000);
+    let mut memory = Memory::default();
+    let two = app("web", Network::Bridge, 2, None, RestartPolicy::Always, "w:1");
+    let want = desired([DesiredApp::Valid(two.clone())]);
+    settle(&mut site, &want, &mut memory);
+    let before = site.living(&two.key);
+    // One member ends and is started again; by Docker's clock, hours before its sandbox.
+    site.end(&before[&Role::Container("c0".parse().expect("a name"))], 1);
+    site.clock_error = -7_200_000;
+    settle(&mut site, &want, &mut memory);
+    let after = site.living(&two.key);
+    assert_eq!(after.len(), 3);
+    settle(&mut site, &want, &mut memory);
+    assert_eq!(site.living(&two.key), after, "it is recreated again and again");
+    assert_eq!(site.living(&two.key)[&Role::Sandbox], before[&Role::Sandbox]);
+}
+
+#[test]
+fn a_container_that_docker_cannot_describe_stops_only_its_own_app() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let apps = || [web("w:1"), app("other", Network::Bridge, 1, None, RestartPolicy::Always, "o:1")];
+    settle(&mut site, &desired(apps().map(DesiredApp::Valid)), &mut memory);
+    site.world.unclear.insert(app_key("web"), "docker inspect answers 500".into());
+    for key in ["web", "other"] {
+        for id in site.living(&app_key(key)).into_values() {
+            site.end(&id, 1);
+        }
+    }
+    let want = desired(apps().map(DesiredApp::Valid));
+    memory.note(&want, &site.observed(), site.now);
+    let next = plan(&want, &site.observed(), &memory, site.now);
+    assert_eq!(next.apps[&app_key("web")].actions, []);
+    assert_eq!(next.apps[&app_key("web")].verdict.phase, Phase::Unknown);
+    assert_eq!(shape(&next.apps[&app_key("other")].actions), "CSR");
+    assert!(next.wake_at.is_some(), "it is looked at again");
+}
+
+#[test]
+fn a_failure_to_start_is_over_when_the_container_runs() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let want = desired([DesiredApp::Valid(web("w:1"))]);
+    let first = plan(&want, &site.observed(), &memory, site.now);
+    let [create, start] = &first.apps[&app_key("web")].actions[..] else { panic!("{first:?}") };
+    site.apply(create);
+    let failed = Outcome::Failed { reason: reasons::START_FAILED, message: "no".into() };
+    memory.record(&app_key("web"), &start.step(), failed, site.now);
+    // Somebody else starts it, and later it ends.
+    site.apply(start);
+    settle(&mut site, &want, &mut memory);
+    for id in site.living(&app_key("web")).into_values() {
+        site.end(&id, 1);
+    }
+    memory.note(&want, &site.observed(), site.now);
+    assert_eq!(shape(&plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].actions), "CSR");
 }
 
 #[test]
