@@ -38,6 +38,12 @@ pub async fn a_bad_spec_is_refused_by_name(site: Shared) -> Result<()> {
         ("{}".into(), "spec.template.spec.containers"),
         ("{containers: [{name: a}]}".into(), "spec.template.spec.containers[0].image"),
         (
+            "{containers: [{name: a, image: \"local/BusyBox:1\"}]}".into(),
+            "spec.template.spec.containers[0].image",
+        ),
+        ("{containers: [{name: a, image: \"x:1:2\"}]}".into(), "spec.template.spec.containers[0].image"),
+        ("{containers: [{name: a, image: \"a//b\"}]}".into(), "spec.template.spec.containers[0].image"),
+        (
             format!("{{containers: [{{name: A_b, image: \"{IMAGE}\"}}]}}"),
             "spec.template.spec.containers[0].name",
         ),

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Quantity;
 
+/// An image reference as registries define it: host and port, path in lower case, tag, digest.
+const IMAGE: &str = r"^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@[a-z0-9]+:[a-f0-9]{32,128})?$";
+
 /// What runs on each node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,7 +79,7 @@ pub struct Container {
     pub name: String,
 
     /// Image reference, by tag or by digest.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub image: String,
 
     /// When the image is pulled: Always, IfNotPresent or Never. Default: Always for the tag "latest" or no tag, otherwise

@@ -88,8 +88,9 @@ fn decide<'a>(view: &AppView<'a>, ports: &PortTable<'_>) -> Round<'a> {
 }
 
 fn actions(view: &AppView<'_>, round: &Round<'_>) -> Vec<Action> {
-    if round.conflict.is_some() {
-        return Vec::new();
+    if let Some(conflict) = &round.conflict {
+        let stale: Vec<_> = round.stale.iter().filter(|_| conflict.give_way && !round.hold).collect();
+        return stops(&stale);
     }
     let launching: Vec<_> = if round.hold {
         Vec::new()

@@ -22,6 +22,8 @@ pub(super) struct Conflict {
     pub message: String,
     /// The holder is one of ours that is on its way out.
     pub passing: bool,
+    /// The holder waits for a port of ours: the old container must go before either can come up.
+    pub give_way: bool,
     /// No event tells when the port is free.
     pub recheck: bool,
 }
@@ -122,12 +124,26 @@ impl<'a> PortTable<'a> {
             Some(other) => format!("app {other}"),
             None => format!("container {}", held.container.name),
         };
-        let passing = held.app.is_some() && !held.desired;
+        let lets_go = |other: &AppKey| !held.desired || !self.wants(other, |wish| wish.overlaps(port));
+        let leaving = held.app.filter(|other| lets_go(other));
+        // Two apps that change places wait for each other; the first by name steps aside.
+        let swaps = leaving.is_some_and(|other| app.key < *other && self.waits_for(other, &app.key));
         Some(Conflict {
             message: format!("port {} of the node is held by {holder}", port_text(port)),
-            passing,
+            passing: leaving.is_some(),
+            give_way: swaps,
             recheck: false,
         })
+    }
+
+    fn wants(&self, app: &AppKey, port: impl Fn(&HostPort) -> bool) -> bool {
+        self.wanted.get(app).is_some_and(|wish| wish.ports.iter().any(port))
+    }
+
+    /// True if `app` wants a port that a container of `holder` has.
+    fn waits_for(&self, app: &AppKey, holder: &AppKey) -> bool {
+        let mut held = self.held.iter().filter(|held| held.app == Some(holder));
+        held.any(|held| self.wants(app, |wish| wish.overlaps(&held.port)))
     }
 
     /// Two apps that want the same port at the same time: the better claim has it, else the first by name.
@@ -142,6 +158,7 @@ impl<'a> PortTable<'a> {
                 port_text(port)
             ),
             passing: false,
+            give_way: false,
             recheck: false,
         })
     }
@@ -163,6 +180,7 @@ impl<'a> PortTable<'a> {
         (listening && !explained).then(|| Conflict {
             message: format!("port {} of the node is held by a process outside Docker", port_text(port)),
             passing: false,
+            give_way: false,
             recheck: true,
         })
     }

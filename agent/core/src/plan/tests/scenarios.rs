@@ -357,6 +357,26 @@ fn a_port_moves_from_an_app_that_leaves_to_one_that_comes() {
 }
 
 #[test]
+fn two_apps_can_change_places() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let both = |a: u16, b: u16| {
+        let on = |name: &str, port| app(name, Network::Bridge, 1, Some(port), RestartPolicy::Always, "w:1");
+        desired([DesiredApp::Valid(on("a", a)), DesiredApp::Valid(on("b", b))])
+    };
+    settle(&mut site, &both(80, 81), &mut memory);
+    let end = settle(&mut site, &both(81, 80), &mut memory);
+    for key in ["a", "b"] {
+        assert_eq!(end.apps[&app_key(key)].verdict.phase, Phase::Running, "{key}");
+    }
+    // A chain needs nobody to step aside, and nobody is called failed meanwhile.
+    let first = plan(&both(82, 81), &site.observed(), &memory, site.now);
+    assert_eq!(first.apps[&app_key("b")].verdict.phase, Phase::Pending);
+    let end = settle(&mut site, &both(82, 81), &mut memory);
+    assert_eq!(end.apps[&app_key("b")].verdict.phase, Phase::Running);
+}
+
+#[test]
 fn a_crashed_container_keeps_its_port_while_it_waits() {
     let mut site = Site::default();
     let mut memory = Memory::default();
