@@ -84,7 +84,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let service = SessionsServer::new(Door { hub, metrics, next_id: AtomicU64::new(0) })
-        .max_decoding_message_size(caps::FRAME_MAX);
+        .max_decoding_message_size(caps::REPORT_FRAME_MAX);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()
         .http2_keepalive_interval(Some(caps::KEEPALIVE_INTERVAL))

@@ -4,6 +4,7 @@
 
 mod apps;
 mod nodes;
+mod pace;
 mod sessions;
 mod status;
 #[cfg(test)]
@@ -16,18 +17,19 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use skerry_api::{EdgeAppSpec, EdgeAppStatus, EdgeNodeSpec, EdgeNodeStatus};
+use skerry_controller_core::session::Lists;
 use skerry_controller_core::snapshot::SetLimits;
 use skerry_proto::caps;
 use skerry_terms::{AppKey, Generation, NodeName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, warn};
 
 use crate::grpc::FromSession;
-use crate::k8s::{EventSink, Watched, WriteQueue, Written};
+use crate::k8s::{EventSink, ListId, Watched, WriteQueue, Written};
 use crate::metrics::Metrics;
-use crate::readiness::{Part, Readiness};
+use crate::readiness::Readiness;
 use apps::AppEntry;
 use nodes::NodeEntry;
 use timers::Timers;
@@ -48,8 +50,6 @@ const LIMITS: SetLimits = SetLimits { apps: caps::APPS_MAX, bytes: caps::SET_MAX
 /// Everything that can happen to the hub.
 #[derive(Debug)]
 pub enum Event {
-    /// The cluster was reached, and this is its identity.
-    Epoch(String),
     Apps(Watched<EdgeAppSpec, EdgeAppStatus>),
     Nodes(Watched<EdgeNodeSpec, EdgeNodeStatus>),
     Session(FromSession),
@@ -88,10 +88,11 @@ pub struct Hub {
     out: Outlets,
     started: Instant,
     started_at: Time,
-    epoch: Option<String>,
     /// How far the cache of each kind is. Absent until the first list.
-    apps_position: Option<u64>,
-    nodes_position: Option<u64>,
+    apps_at: Option<At>,
+    nodes_at: Option<At>,
+    /// The newest round of lists that somebody waits for.
+    lists_wanted: u64,
     apps: BTreeMap<AppKey, AppEntry>,
     /// Nodes with an object, a session, or both.
     nodes: BTreeMap<NodeName, NodeEntry>,
@@ -102,15 +103,23 @@ pub struct Hub {
     timers: Timers,
 }
 
+/// How far a cache is.
+#[derive(Debug)]
+struct At {
+    position: u64,
+    /// The list that it began with.
+    list: ListId,
+}
+
 impl Hub {
     pub fn new(out: Outlets) -> Self {
         Self {
             out,
             started: Instant::now(),
             started_at: now(),
-            epoch: None,
-            apps_position: None,
-            nodes_position: None,
+            apps_at: None,
+            nodes_at: None,
+            lists_wanted: 0,
             apps: BTreeMap::new(),
             nodes: BTreeMap::new(),
             dirty_sets: BTreeSet::new(),
@@ -155,12 +164,6 @@ impl Hub {
     /// Takes an event in. Marks what it may concern; nothing is sent that depends on more than the event.
     pub fn apply(&mut self, event: Event) {
         match event {
-            Event::Epoch(epoch) => {
-                info!("cluster {epoch}");
-                self.epoch = Some(epoch);
-                self.out.readiness.set(Part::Cluster, true);
-                self.dirty_sets.extend(self.nodes.keys().cloned());
-            }
             Event::Apps(watched) => self.apply_apps(watched),
             Event::Nodes(watched) => self.apply_nodes(watched),
             Event::Session(message) => self.apply_session(message),
@@ -175,17 +178,53 @@ impl Hub {
     pub fn settle(&mut self) {
         let sets = std::mem::take(&mut self.dirty_sets);
         sets.iter().for_each(|node| self.settle_set(node));
+        self.ask_for_lists();
         let nodes = std::mem::take(&mut self.dirty_nodes);
-        nodes.iter().for_each(|node| self.settle_node(node));
+        nodes.iter().for_each(|node| self.settle_node(node, false));
         let apps = std::mem::take(&mut self.dirty_apps);
-        apps.iter().for_each(|app| self.settle_app(app));
+        apps.iter().for_each(|app| self.settle_app(app, false));
     }
 
-    /// Where the caches stand. Absent until all of them are filled.
+    /// Where the caches stand. Absent until all of them are filled, from one cluster.
     fn generation(&self) -> Option<Generation> {
-        let positions = [(APPS.to_owned(), self.apps_position?), (NODES.to_owned(), self.nodes_position?)];
+        let (apps, nodes) = (self.apps_at.as_ref()?, self.nodes_at.as_ref()?);
+        let epoch = &apps.list.epoch;
+        let positions = [(APPS.to_owned(), apps.position), (NODES.to_owned(), nodes.position)];
         // An API server whose uid is not a uid has no generations; nothing is sent then.
-        Generation::new(self.epoch.as_deref()?, positions).ok()
+        (*epoch == nodes.list.epoch).then(|| Generation::new(epoch, positions).ok())?
+    }
+
+    /// Which rounds of lists were asked for and have come.
+    fn lists(&self) -> Lists {
+        let round = |at: &Option<At>| at.as_ref().map_or(0, |at| at.list.round);
+        Lists { asked: *self.out.relist.borrow(), complete: round(&self.apps_at).min(round(&self.nodes_at)) }
+    }
+
+    /// Asks for a round of lists if somebody waits for one. One at a time, for all who wait.
+    fn ask_for_lists(&self) {
+        let Lists { asked, complete } = self.lists();
+        if self.lists_wanted > asked && complete >= asked {
+            self.out.relist.send_replace(asked + 1);
+        }
+    }
+
+    /// The cache of a kind was filled from a list. A consistent list is the truth, even where it is older than what was seen
+    /// before, or of another cluster.
+    fn listed(&mut self, kind: &str, before: Option<At>, now: &At) {
+        let same_cluster = before.as_ref().is_some_and(|before| before.list.epoch == now.list.epoch);
+        if let Some(before) = before {
+            if !same_cluster {
+                let (old, new) = (&before.list.epoch, &now.list.epoch);
+                error!("the API server is another cluster now: {new}, it was {old}");
+                // The caches of the other kinds may follow the old one still.
+                self.lists_wanted = self.lists_wanted.max(self.lists().asked + 1);
+            } else if before.position > now.position {
+                warn!("the API server has an older history of {kind} than before: was the cluster restored?");
+            }
+        }
+        if !same_cluster {
+            self.dirty_sets.extend(self.nodes.keys().cloned());
+        }
     }
 
     /// A cache has moved on: sessions that wait for that hear of it.

@@ -7,5 +7,5 @@ mod write;
 
 pub use client::{connect, epoch};
 pub use events::{EventSink, publish};
-pub use watch::{Seen, Watched, watch};
+pub use watch::{ListId, Seen, Watched, watch};
 pub use write::{Job, JobKey, WriteQueue, Written, run_writes};

@@ -69,7 +69,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     tokio::select! {
         epoch = k8s::epoch(&client) => {
-            start_watches(&client, epoch?, cluster_tx, &relisted, &metrics).await;
+            info!("cluster {}", epoch?);
+            readiness.set(Part::Cluster, true);
+            start_watches(&client, cluster_tx, &relisted, &metrics);
             stop.cancelled().await;
         }
         () = stop.cancelled() => {}
@@ -86,28 +88,27 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start_watches(
+fn start_watches(
     client: &kube::Client,
-    epoch: String,
     hub: mpsc::Sender<Event>,
     relist: &watch::Receiver<u64>,
     metrics: &Metrics,
 ) {
-    // A closed inbox means that a stop was asked for.
-    let _ = hub.send(Event::Epoch(epoch)).await;
     let apps = Api::all_with(client.clone(), &ApiResource::erase::<EdgeApp>(&()));
     let nodes = Api::all_with(client.clone(), &ApiResource::erase::<EdgeNode>(&()));
+    let (apps_client, nodes_client) = (client.clone(), client.clone());
     let (to_apps, to_nodes) = (hub.clone(), hub);
     let (apps_metrics, nodes_metrics) = (metrics.clone(), metrics.clone());
     let (relist_apps, relist_nodes) = (relist.clone(), relist.clone());
     tokio::spawn(async move {
         let tell = |watched| async { to_apps.send(Event::Apps(watched)).await.is_ok() };
-        k8s::watch(apps, "edgeapps", relist_apps, tell, || apps_metrics.watch_restarted("edgeapps")).await;
+        let restarted = || apps_metrics.watch_restarted("edgeapps");
+        k8s::watch(apps_client, apps, "edgeapps", relist_apps, tell, restarted).await;
     });
     tokio::spawn(async move {
         let tell = |watched| async { to_nodes.send(Event::Nodes(watched)).await.is_ok() };
-        k8s::watch(nodes, "edgenodes", relist_nodes, tell, || nodes_metrics.watch_restarted("edgenodes"))
-            .await;
+        let restarted = || nodes_metrics.watch_restarted("edgenodes");
+        k8s::watch(nodes_client, nodes, "edgenodes", relist_nodes, tell, restarted).await;
     });
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// several frames.
 pub const FRAME_MAX: usize = 4 << 20;
 
+/// One frame of an agent: what the controller decodes for each of many nodes at a time. [`STATUS_APPS_PER_FRAME`] apps fit.
+pub const REPORT_FRAME_MAX: usize = 512 << 10;
+
 /// One encoded app. Kubernetes' own limit for an object is about 1.5 MiB of JSON, and the encoding is smaller.
 pub const PAYLOAD_MAX: usize = 2 << 20;
 
@@ -16,14 +19,19 @@ pub const APPS_MAX: usize = 1024;
 /// All payloads of one node together: what an agent holds in memory and on disk.
 pub const SET_MAX: usize = 32 << 20;
 
-/// Containers of one app.
-pub const CONTAINERS_MAX: usize = 64;
+/// Containers of one app, as the EdgeApp schema has it.
+pub const CONTAINERS_MAX: usize = 32;
 
-/// Apps in one status frame: keeps the frame under [`FRAME_MAX`] with every text at its cap.
-pub const STATUS_APPS_PER_FRAME: usize = 32;
+/// Apps in one status frame. An app with every text at its cap takes 1 KiB for its own message and 32 containers of 256 B of
+/// message and about 200 B of the rest each: 16 KiB, and 8 of them 128 KiB. Even with container messages of [`MESSAGE_MAX`] they
+/// take 320 KiB, which is under [`REPORT_FRAME_MAX`].
+pub const STATUS_APPS_PER_FRAME: usize = 8;
 
 /// A message for people: a registry's or Docker's words, cut to what fits a status and an Event.
 pub const MESSAGE_MAX: usize = 1024;
+
+/// A message about one container: there may be many of them in one status.
+pub const CONTAINER_MESSAGE_MAX: usize = 256;
 
 /// Labels that a node brings along when it joins.
 pub const NODE_LABELS_MAX: usize = 64;

@@ -43,7 +43,7 @@ pub async fn a_bad_config_is_one_clear_line(_: Shared) -> Result<()> {
         ("controller = \"here\"\n", "here"),
         ("controller = 7\n", "controller"),
         ("[labels]\na = 1\n", "a = 1"),
-        ("node-name = \"a\n", "line 1"),
+        ("node-name = \"a\n", "agent.toml:1:"),
     ];
     for (text, named) in cases {
         std::fs::write(&config, text)?;

@@ -40,6 +40,12 @@ use serde::{Deserialize, Serialize};
             description = "Why it is ready or not"
         ),
         printcolumn(
+            name = "Apps",
+            type_ = "string",
+            json_path = ".status.appsReady",
+            description = "Apps that are ready, of all apps on the node"
+        ),
+        printcolumn(
             name = "Arch",
             type_ = "string",
             json_path = ".status.nodeInfo.architecture",
@@ -56,13 +62,6 @@ use serde::{Deserialize, Serialize};
             type_ = "date",
             json_path = ".metadata.creationTimestamp",
             description = "Time since the node joined"
-        ),
-        printcolumn(
-            name = "Address",
-            type_ = "string",
-            json_path = ".status.addresses[0]",
-            priority = 1,
-            description = "First network address"
         ),
         printcolumn(
             name = "OS",
@@ -86,11 +85,11 @@ use serde::{Deserialize, Serialize};
             description = "Version of the Docker Engine"
         ),
         printcolumn(
-            name = "Apps",
+            name = "Address",
             type_ = "string",
-            json_path = ".status.apps[*].name",
+            json_path = ".status.addresses[0]",
             priority = 1,
-            description = "Apps on the node"
+            description = "First network address"
         )
     )
 )]
@@ -135,6 +134,10 @@ pub struct EdgeNodeStatus {
     /// The session that stands. Absent while the node is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionInfo>,
+
+    /// How many of the node's apps are ready, of how many there are, such as 17/18.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub apps_ready: String,
 
     /// Every app on the node, as the node reported it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

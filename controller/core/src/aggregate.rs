@@ -59,7 +59,8 @@ pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, 
         .as_ref()
         .map(|rollout| rollout.current_revision.as_str())
         .filter(|revision| !revision.is_empty());
-    let everywhere = tally.with_target == placed.len();
+    // Not before every node runs it: one that only speaks of it may still serve the one before.
+    let everywhere = tally.updated == placed.len();
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     EdgeAppStatus {
         observed_generation: Some(app.generation),
@@ -159,7 +160,6 @@ struct Tally {
     updated: usize,
     failed: usize,
     progressing: usize,
-    with_target: usize,
 }
 
 impl Tally {
@@ -173,7 +173,6 @@ impl Tally {
             updated: count(&|view| view.is_updated()),
             failed: count(&|view| view.failed),
             progressing: count(&|view| view.is_progressing()),
-            with_target: count(&|view| view.has_target),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod placement;
 pub mod session;
 pub mod settled;
 pub mod snapshot;
+mod status_size;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

@@ -11,6 +11,7 @@ use skerry_terms::{AppKey, Phase, reasons};
 
 use crate::rfc3339;
 use crate::session::Stall;
+use crate::status_size::fit;
 
 /// What is known of a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +97,8 @@ impl NodeState {
             *report = unreachable(report, &last_seen);
         }
         self.link = Link::Away(Some(last_seen));
-        self.stall = None;
+        // That the cluster went back is no word of the session: it holds until somebody accepts it.
+        self.stall.take_if(|stall| stall.reason != reasons::CLUSTER_WENT_BACK);
         self.docker = Docker::NotReported;
     }
 }
@@ -146,7 +148,7 @@ pub fn node_status(
         Some(stall) => set(STALLED, Some(true), stall.reason, &stall.message),
         None => conditions.retain(|condition| condition.type_ != STALLED),
     }
-    EdgeNodeStatus {
+    fit(EdgeNodeStatus {
         observed_generation: generation,
         observed_at: Some(now.clone()),
         conditions,
@@ -155,8 +157,12 @@ pub fn node_status(
         addresses: addresses.clone(),
         last_seen,
         session,
+        apps_ready: match apps.len() {
+            0 => String::new(),
+            all => format!("{}/{all}", apps.values().filter(|app| app.ready).count()),
+        },
         apps: apps.values().cloned().collect(),
-    }
+    })
 }
 
 /// What can be said of an app on a node that is away. Said again of the result, it stays as it is.

@@ -16,35 +16,44 @@ use crate::snapshot::{DesiredSet, Withheld};
 /// Time since any fixed moment; only differences count.
 pub type Monotonic = Duration;
 
-/// How long a replica that is behind its node lets the watches catch up before it asks for fresh lists. Watch events travel in
-/// milliseconds; asking earlier would cost a list for nothing.
-pub const RELIST_AFTER: Duration = Duration::from_secs(5);
-
-/// How long a replica that is behind its node waits before it calls that a cluster that went back: long enough for the fresh
-/// lists of [`RELIST_AFTER`] to arrive from a busy API server.
-pub const BEHIND_GRACE: Duration = Duration::from_secs(30);
-
 /// How often one set is tried on an agent that refuses it: the first time, and once more as a full snapshot.
 const TRIES: u32 = 2;
+
+/// After these tries: nothing here mends the cause, but an agent that was updated meanwhile may take the set.
+const RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// How long a full disk is given to get room.
+const DISK_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What happens to a session.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The agent said hello. First, and once.
     Hello { held: Option<Held>, state_corrupt: String },
-    /// What the node must run has changed, or the caches have moved on while the session waits for that.
+    /// What an earlier session found, or an earlier controller wrote. Only a proof that the cluster went back outlives both.
+    Recalled(Stall),
+    /// What the node must run has changed, the caches have moved on while the session waits for that, or a time asked for by
+    /// [`Effect::WakeAt`] has come.
     Desired {
         generation: Generation,
         set: Arc<DesiredSet>,
         /// The EdgeNode's annotation `skerry.dev/accept-past`.
         accept_past: Option<String>,
+        lists: Lists,
     },
     /// There is no set for the node; it keeps what it has.
     Withheld(Withheld),
     /// The agent answered to a set.
     Ack { generation: Generation, digest: Digest, outcome: Outcome, message: String },
-    /// A time asked for by [`Effect::WakeAt`] has come.
-    Tick,
+}
+
+/// Rounds of fresh lists, counted from the start of the controller. A round lists every kind, and begins after it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lists {
+    /// The newest that was asked for; it may have begun.
+    pub asked: u64,
+    /// The newest of which the lists of all kinds are in the caches.
+    pub complete: u64,
 }
 
 /// What an agent holds.
@@ -78,10 +87,10 @@ pub enum Effect {
     Send(Update),
     /// Something that a person should know, or its end.
     Stall(Option<Stall>),
-    /// Come back with [`Input::Tick`] at this time. Replaces an earlier one.
+    /// Come back with the newest [`Input::Desired`] at this time. Replaces an earlier one.
     WakeAt(Monotonic),
-    /// List everything afresh: the caches are behind this node.
-    Relist,
+    /// List everything afresh, in the round of this number: the caches are behind this node.
+    Relist(u64),
 }
 
 /// A change of the agent's desired set.
@@ -121,8 +130,11 @@ pub struct Session {
     /// The set that was sent and not answered yet.
     in_flight: Option<Wanted>,
     refused: Option<Refused>,
-    /// Since when the caches have been behind the agent, and whether fresh lists were asked for.
-    behind: Option<Behind>,
+    /// While the caches are behind the agent: the round of lists that decides whether they are only late.
+    decides: Option<u64>,
+    /// It is proven that the cluster's history lacks what the agent holds. From then on positions say nothing: a restored cluster
+    /// counts on past them. Ends when the agent holds something else, or what it should.
+    went_back: bool,
     stall: Option<Stall>,
 }
 
@@ -131,6 +143,7 @@ struct Wanted {
     generation: Generation,
     set: Arc<DesiredSet>,
     accept_past: Option<String>,
+    lists: Lists,
 }
 
 #[derive(Debug)]
@@ -139,12 +152,8 @@ struct Refused {
     digest: Digest,
     outcome: Outcome,
     tries: u32,
-}
-
-#[derive(Debug)]
-struct Behind {
-    since: Monotonic,
-    relisted: bool,
+    /// When the set may be tried again, whatever else holds it.
+    retry_at: Monotonic,
 }
 
 impl Session {
@@ -157,7 +166,8 @@ impl Session {
             wanted: None,
             in_flight: None,
             refused: None,
-            behind: None,
+            decides: None,
+            went_back: false,
             stall: None,
         }
     }
@@ -168,7 +178,7 @@ impl Session {
             Outcome::Conflict | Outcome::Stale => refused.tries < TRIES,
             Outcome::Adopted | Outcome::Garbled | Outcome::NotStored => false,
         };
-        self.behind.is_some() || self.refused.as_ref().is_some_and(retries)
+        self.decides.is_some() || self.refused.as_ref().is_some_and(retries)
     }
 
     /// What keeps the node from getting its set.
@@ -190,9 +200,17 @@ impl Session {
                     self.set_stall(Some((reasons::STATE_CORRUPT, message)), &mut effects);
                 }
             }
-            Input::Desired { generation, set, accept_past } => {
-                self.wanted = Some(Wanted { generation, set, accept_past });
+            Input::Recalled(stall) => {
+                if self.held.as_ref().is_some_and(|held| stall.proves_went_back(&held.generation)) {
+                    self.went_back = true;
+                    self.set_stall(Some((stall.reason, stall.message)), &mut effects);
+                }
             }
+            Input::Desired { generation, set, accept_past, lists } => {
+                self.wanted = Some(Wanted { generation, set, accept_past, lists });
+            }
+            // The proof stays written down: it must outlive this process.
+            Input::Withheld(_) if self.went_back => self.wanted = None,
             Input::Withheld(why) => {
                 self.wanted = None;
                 let reason = match why {
@@ -202,9 +220,8 @@ impl Session {
                 self.set_stall(Some((reason, why.to_string())), &mut effects);
             }
             Input::Ack { generation, digest, outcome, message } => {
-                self.acknowledged(&generation, digest, outcome, &message, &mut effects)
+                self.acknowledged(&generation, digest, outcome, &message, now, &mut effects)
             }
-            Input::Tick => {}
         }
         self.advance(now, &mut effects);
         effects
@@ -216,6 +233,7 @@ impl Session {
         digest: Digest,
         outcome: Outcome,
         message: &str,
+        now: Monotonic,
         effects: &mut Vec<Effect>,
     ) {
         let answers = |flight: &mut Wanted| flight.generation == *generation && flight.set.digest() == digest;
@@ -227,7 +245,7 @@ impl Session {
             Outcome::Adopted => {
                 self.held = Some(Held { generation: flight.generation, digest });
                 self.content = Some(flight.set);
-                self.refused = None;
+                (self.refused, self.went_back) = (None, false);
                 self.set_stall(None, effects);
                 return;
             }
@@ -237,19 +255,23 @@ impl Session {
             Outcome::NotStored => reasons::STATE_NOT_DURABLE,
         };
         let before = self.refused.take().filter(|refused| refused.digest == digest);
-        self.refused = Some(Refused {
-            generation: flight.generation,
-            digest,
-            outcome,
-            tries: before.map_or(0, |refused| refused.tries) + 1,
-        });
+        let wait = match outcome {
+            Outcome::NotStored => DISK_RETRY_AFTER,
+            Outcome::Adopted | Outcome::Stale | Outcome::Conflict | Outcome::Garbled => RETRY_AFTER,
+        };
+        let retry_at = now + wait;
+        effects.push(Effect::WakeAt(retry_at));
+        let tries = before.map_or(0, |refused| refused.tries) + 1;
+        self.refused = Some(Refused { generation: flight.generation, digest, outcome, tries, retry_at });
         match outcome {
             // The agent may hold something else than this session believes: only a snapshot is safe.
             Outcome::Stale | Outcome::Conflict | Outcome::Garbled => self.content = None,
             Outcome::Adopted | Outcome::NotStored => {}
         }
-        let message = format!("the node did not take the set of generation {generation}: {message}");
-        self.set_stall(Some((reason, message)), effects);
+        if !self.went_back {
+            // Without the generation, so that a try that fails like the last one is no news.
+            self.set_stall(Some((reason, format!("the node did not take its set: {message}"))), effects);
+        }
     }
 
     /// Sends what is wanted if the agent lacks it and may have it.
@@ -258,52 +280,57 @@ impl Session {
             return;
         }
         let Some(wanted) = self.wanted.clone() else {
-            self.behind = None;
+            self.decides = None;
             return;
         };
         let digest = wanted.set.digest();
         if self.held.as_ref().is_some_and(|held| held.digest == digest) {
             // Equal content is never sent, whatever its generation. It is known now, so the next change can be a delta.
             self.content = Some(wanted.set);
-            (self.refused, self.behind) = (None, None);
+            (self.refused, self.decides, self.went_back) = (None, None, false);
             self.set_stall(None, effects);
             return;
         }
-        if self.refused.as_ref().is_some_and(|refused| refused.holds(&wanted)) {
+        if self.refused.as_ref().is_some_and(|refused| refused.holds(&wanted, now)) {
             return;
         }
-        let Some(accept_past) = self.may_send(&wanted, now, effects) else {
+        let Some(accept_past) = self.may_send(&wanted, effects) else {
             return;
         };
-        self.behind = None;
+        self.decides = None;
         effects.push(Effect::Send(update(&wanted, self.content.as_deref(), accept_past)));
         self.in_flight = Some(wanted);
     }
 
     /// Whether the set may go out now, and if so whether as an accepted past.
-    fn may_send(&mut self, wanted: &Wanted, now: Monotonic, effects: &mut Vec<Effect>) -> Option<bool> {
-        let Some(held) = self.held.clone() else {
+    fn may_send(&mut self, wanted: &Wanted, effects: &mut Vec<Effect>) -> Option<bool> {
+        let Some(Held { generation: held, digest: _ }) = &self.held else {
             return Some(false);
         };
-        if wanted.generation.is_newer_than(&held.generation) {
+        let is_newer = wanted.generation.is_newer_than(held);
+        if is_newer && !self.went_back {
             return Some(false);
         }
-        if wanted.accept_past.as_deref() == Some(held.generation.to_string().as_str()) {
+        if wanted.accept_past.as_deref() == Some(held.to_string().as_str()) {
             return Some(true);
         }
-        let other_cluster = wanted.generation.epoch() != held.generation.epoch();
-        let behind = self.behind.get_or_insert(Behind { since: now, relisted: false });
-        let waited = now.saturating_sub(behind.since);
-        if other_cluster || waited >= BEHIND_GRACE {
-            let message = went_back(&self.node, &wanted.generation, &held.generation);
+        let message = went_back(&self.node, &wanted.generation, held);
+        if wanted.generation.epoch() != held.epoch() {
+            self.went_back = true;
+        }
+        if !self.went_back {
+            // A list that began after the agent got its set is at least as new as that, in a history that holds it.
+            let decides = *self.decides.get_or_insert_with(|| {
+                let next = wanted.lists.asked + 1;
+                effects.push(Effect::Relist(next));
+                next
+            });
+            // Other content at the very same position proves nothing: another version of the controller encodes differently.
+            self.went_back = wanted.lists.complete >= decides && wanted.generation != *held;
+        }
+        if self.went_back {
+            self.decides = None;
             self.set_stall(Some((reasons::CLUSTER_WENT_BACK, message)), effects);
-        } else if waited >= RELIST_AFTER {
-            if !std::mem::replace(&mut behind.relisted, true) {
-                effects.push(Effect::Relist);
-            }
-            effects.push(Effect::WakeAt(behind.since + BEHIND_GRACE));
-        } else {
-            effects.push(Effect::WakeAt(behind.since + RELIST_AFTER));
         }
         None
     }
@@ -317,15 +344,23 @@ impl Session {
     }
 }
 
+impl Stall {
+    /// True if this tells that the cluster went back behind `held`. The generation is in the message with its quotes, so that no
+    /// longer number passes for it.
+    fn proves_went_back(&self, held: &Generation) -> bool {
+        self.reason == reasons::CLUSTER_WENT_BACK && self.message.contains(&format!("'{held}'"))
+    }
+}
+
 impl Refused {
     /// True if this set must not be tried again, or not yet.
-    fn holds(&self, wanted: &Wanted) -> bool {
-        if self.digest != wanted.set.digest() {
+    fn holds(&self, wanted: &Wanted, now: Monotonic) -> bool {
+        if self.digest != wanted.set.digest() || now >= self.retry_at {
             return false;
         }
         match self.outcome {
             Outcome::Adopted => false,
-            // The disk may have room after a reconnect, or for another set.
+            // The disk may have room later, after a reconnect, or for another set.
             Outcome::NotStored => true,
             // A newer generation with this content may be taken where this one was not.
             Outcome::Conflict | Outcome::Stale => {

@@ -220,7 +220,7 @@ fn container(status: wire::ContainerStatus) -> ContainerReport {
         restart_count: i32::try_from(restart_count).unwrap_or(i32::MAX),
         state: state.to_owned(),
         reason: word(&reason),
-        message: caps::truncate(&message, caps::MESSAGE_MAX),
+        message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
         started_at: time(started_at_millis),
         exit_code: ended.then_some(exit_code),
     }
@@ -285,10 +285,20 @@ mod tests {
             name: "web".into(),
             phase: phase.into(),
             message: "x".repeat(100_000),
+            containers: vec![
+                wire::ContainerStatus {
+                    message: "x".repeat(100_000),
+                    ..wire::ContainerStatus::default()
+                };
+                caps::CONTAINERS_MAX + 1
+            ],
             ..wire::AppStatus::default()
         };
         let (_, report) = app(status(wire::Phase::Failed)).expect("a report");
-        assert!(report.expect("a report").message.len() <= caps::MESSAGE_MAX);
+        let report = report.expect("a report");
+        assert!(report.message.len() <= caps::MESSAGE_MAX);
+        assert_eq!(report.containers.len(), caps::CONTAINERS_MAX);
+        assert!(report.containers[0].message.len() <= caps::CONTAINER_MESSAGE_MAX);
         assert_eq!(app(status(wire::Phase::Removed)).expect("a key").1, None);
     }
 }

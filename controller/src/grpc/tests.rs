@@ -93,7 +93,7 @@ async fn a_bad_frame_ends_its_own_session_alone() {
 #[tokio::test]
 async fn a_frame_over_the_cap_ends_the_session() {
     let mut served = serve_door().await;
-    let large = wire::Ack { message: "x".repeat(caps::FRAME_MAX), ..wire::Ack::default() };
+    let large = wire::Ack { message: "x".repeat(caps::REPORT_FRAME_MAX), ..wire::Ack::default() };
     let (_out, _answers) = connect(&served, vec![hello("box-1"), Some(Kind::Ack(large))]).await;
     let first = served.hub.recv().await.expect("a hello");
     assert!(matches!(first.said, Said::Hello(..)));

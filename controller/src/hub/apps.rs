@@ -9,9 +9,9 @@ use skerry_controller_core::placement::{App, Content};
 use skerry_terms::AppKey;
 use tracing::{info, warn};
 
-use super::Hub;
 use super::status::Ledger;
 use super::timers::Timer;
+use super::{At, Hub};
 use crate::encode;
 use crate::k8s::{JobKey, Seen, Watched};
 use crate::readiness::Part;
@@ -29,17 +29,17 @@ pub struct AppEntry {
 impl Hub {
     pub(super) fn apply_apps(&mut self, watched: Watched<EdgeAppSpec, EdgeAppStatus>) {
         let position = match watched {
-            Watched::Listed { objects, position } => {
+            Watched::Listed { objects, position, list } => {
                 let listed: BTreeSet<_> = objects.iter().filter_map(|seen| key(&seen.meta)).collect();
                 let gone: Vec<_> = self.apps.keys().filter(|key| !listed.contains(*key)).cloned().collect();
                 gone.iter().for_each(|key| self.forget_app(key));
                 info!("{} EdgeApps", objects.len());
                 objects.into_iter().for_each(|seen| self.see_app(seen));
-                if self.apps_position.is_none() {
-                    self.dirty_sets.extend(self.nodes.keys().cloned());
-                }
                 self.out.readiness.set(Part::Apps, true);
-                self.went_back(super::APPS, self.apps_position, position);
+                let at = At { position, list };
+                let before = self.apps_at.take();
+                self.listed(super::APPS, before, &at);
+                self.apps_at = Some(at);
                 position
             }
             Watched::Applied(seen) => {
@@ -55,15 +55,10 @@ impl Hub {
             }
             Watched::Position(position) => position,
         };
-        self.apps_position = Some(position);
-        self.moved_on();
-    }
-
-    /// A consistent list is the truth, even where it is older than what was seen before.
-    pub(super) fn went_back(&self, kind: &str, before: Option<u64>, position: u64) {
-        if before.is_some_and(|before| before > position) {
-            warn!("the API server has an older history of {kind} than before: was the cluster restored?");
+        if let Some(at) = &mut self.apps_at {
+            at.position = position;
         }
+        self.moved_on();
     }
 
     fn see_app(&mut self, seen: Seen<EdgeAppSpec, EdgeAppStatus>) {

@@ -1,6 +1,7 @@
 //! The cache of EdgeNodes: objects, what their boxes told, and the sets that they shall have.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -13,10 +14,10 @@ use skerry_terms::{AppKey, NodeName, labels, reasons};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::sessions::Live;
+use super::sessions::{FullReport, Live};
 use super::status::Ledger;
 use super::timers::Timer;
-use super::{BACK_GRACE, Hub, START_GRACE};
+use super::{At, BACK_GRACE, Hub, START_GRACE};
 use crate::k8s::{Job, JobKey, Seen, Watched};
 use crate::readiness::Part;
 
@@ -65,7 +66,7 @@ impl NodeEntry {
 impl Hub {
     pub(super) fn apply_nodes(&mut self, watched: Watched<EdgeNodeSpec, EdgeNodeStatus>) {
         let position = match watched {
-            Watched::Listed { objects, position } => {
+            Watched::Listed { objects, position, list } => {
                 let listed: BTreeSet<_> = objects.iter().filter_map(|seen| name(&seen.meta)).collect();
                 let has_object =
                     |name: &&NodeName| self.nodes.get(*name).is_some_and(|node| node.object.is_some());
@@ -79,13 +80,15 @@ impl Hub {
                 gone.iter().for_each(|name| self.forget_node(name));
                 info!("{} EdgeNodes", objects.len());
                 objects.into_iter().for_each(|seen| self.see_node(seen));
-                if self.nodes_position.is_none() {
+                self.out.readiness.set(Part::Nodes, true);
+                let at = At { position, list };
+                let before = self.nodes_at.take();
+                if before.is_none() {
                     // Placement is known only now.
                     self.dirty_apps.extend(self.apps.keys().cloned());
-                    self.dirty_sets.extend(self.nodes.keys().cloned());
                 }
-                self.out.readiness.set(Part::Nodes, true);
-                self.went_back(super::NODES, self.nodes_position, position);
+                self.listed(super::NODES, before, &at);
+                self.nodes_at = Some(at);
                 self.register_strangers();
                 position
             }
@@ -102,7 +105,9 @@ impl Hub {
             }
             Watched::Position(position) => position,
         };
-        self.nodes_position = Some(position);
+        if let Some(at) = &mut self.nodes_at {
+            at.position = position;
+        }
         self.moved_on();
     }
 
@@ -119,11 +124,21 @@ impl Hub {
         let was_connected = recalled.is_connected();
         let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::new(recalled.clone()));
         let is_new = entry.object.is_none();
-        if is_new && entry.live.is_some() {
-            // The agent came before the object was seen. What it said holds; the rest is what an earlier controller wrote.
+        let mut stall = None;
+        if let (true, Some(live)) = (is_new, &entry.live) {
+            // The agent came before the object was seen. What it said holds; the rest is what an earlier controller wrote, unless
+            // the agent has said already that this is all.
             for (key, report) in recalled.apps {
-                entry.state.apps.entry(key).or_insert(report);
+                if live.full_report != FullReport::Complete
+                    && let Entry::Vacant(vacant) = entry.state.apps.entry(key.clone())
+                {
+                    vacant.insert(report);
+                    if live.full_report == FullReport::Begun {
+                        entry.unconfirmed.insert(key);
+                    }
+                }
             }
+            stall = recalled.stall;
         }
         let new_labels = meta.labels.unwrap_or_default();
         let object = NodeObject {
@@ -150,7 +165,9 @@ impl Hub {
         if is_new && entry.live.is_some() && !was_connected {
             self.out.connected(&name, &object_uid);
         }
-        if is_new && entry.live.is_none() && entry.state.is_connected() {
+        if let Some(stall) = stall {
+            self.feed(&name, Input::Recalled(stall));
+        } else if is_new && entry.live.is_none() && entry.state.is_connected() {
             // An earlier controller had a session with it: it is expected back.
             entry.last_seen = Some(self.started_at.clone());
             let soonest = self.started + START_GRACE;
@@ -197,6 +214,7 @@ impl Hub {
         let Some(generation) = self.generation() else {
             return;
         };
+        let lists = self.lists();
         let Some(node) = self.nodes.get(name) else { return };
         let (Some(object), Some(_)) = (&node.object, &node.live) else {
             return;
@@ -205,7 +223,8 @@ impl Hub {
         let apps = self.apps.values().map(|entry| &entry.app);
         let input = match desired_set(apps, &node.labels, has, super::LIMITS) {
             Ok(set) => {
-                Input::Desired { generation, set: Arc::new(set), accept_past: object.accept_past.clone() }
+                let accept_past = object.accept_past.clone();
+                Input::Desired { generation, set: Arc::new(set), accept_past, lists }
             }
             Err(withheld) => Input::Withheld(withheld),
         };

@@ -1,7 +1,7 @@
 //! The sessions: who is connected, what they say, what they are sent. One session per node; the newest wins.
 
 use skerry_api::SessionInfo;
-use skerry_controller_core::node_status::Link;
+use skerry_controller_core::node_status::{Link, NodeState};
 use skerry_controller_core::placement::Labels;
 use skerry_controller_core::session::{Effect, Input, Session};
 use skerry_proto::caps;
@@ -24,6 +24,16 @@ pub struct Live {
     pub session: Session,
     /// For the object, if it has to be created.
     pub labels: Labels,
+    pub full_report: FullReport,
+}
+
+/// Whether the session has told of all apps that the node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullReport {
+    Absent,
+    /// The rest follows in further frames.
+    Begun,
+    Complete,
 }
 
 impl Hub {
@@ -67,7 +77,15 @@ impl Hub {
             Link::Connected(_) | Link::Away(_) => super::now(),
         };
         entry.state.link = Link::Connected(SessionInfo { replica: self.out.replica.clone(), since });
-        entry.live = Some(Live { id, reply, session: Session::new(name.clone()), labels });
+        // Of what kept an earlier session from sending, here or at another replica, this one finds out itself what still holds.
+        let stalls = [entry.state.stall.take(), NodeState::recall(entry.status.written()).stall];
+        entry.live = Some(Live {
+            id,
+            reply,
+            session: Session::new(name.clone()),
+            labels,
+            full_report: FullReport::Absent,
+        });
         self.out.metrics.sessions.inc();
         if let (Some(object), false) = (&entry.object, was_connected) {
             self.out.connected(&name, &object.uid);
@@ -75,12 +93,15 @@ impl Hub {
         if let (Some(object), false) = (&entry.object, state_corrupt.is_empty()) {
             self.out.events.node(&name, &object.uid, true, reasons::STATE_CORRUPT, &state_corrupt);
         }
-        let unregistered = entry.object.is_none() && self.nodes_position.is_some();
+        let unregistered = entry.object.is_none() && self.nodes_at.is_some();
         if let (true, Some(live)) = (unregistered, &entry.live) {
             let labels = live.labels.clone();
             self.register(&name, &labels);
         }
         self.feed(&name, Input::Hello { held, state_corrupt });
+        for stall in stalls.into_iter().flatten() {
+            self.feed(&name, Input::Recalled(stall));
+        }
         if !was_connected {
             self.concern_apps_of(&name);
         }
@@ -126,8 +147,8 @@ impl Hub {
                     self.timers.arm(Timer::Session(name.clone()), self.started + at);
                     continue;
                 }
-                Effect::Relist => {
-                    self.out.relist.send_modify(|count| *count += 1);
+                Effect::Relist(round) => {
+                    self.lists_wanted = self.lists_wanted.max(round);
                     continue;
                 }
             };
@@ -152,7 +173,9 @@ impl Hub {
             entry.state.docker = docker;
         }
         let mut changed: Vec<AppKey> = apps.iter().map(|(key, _)| key.clone()).collect();
+        let mut full_report = entry.live.as_ref().map_or(FullReport::Absent, |live| live.full_report);
         if full {
+            full_report = FullReport::Begun;
             entry.unconfirmed = entry.state.apps.keys().cloned().collect();
         }
         // A frame that is filled may be followed by the rest. To drop now what the rest confirms would show, and write, apps as
@@ -173,10 +196,16 @@ impl Hub {
             }
         }
         if !more_may_follow {
+            if full_report == FullReport::Begun {
+                full_report = FullReport::Complete;
+            }
             for key in std::mem::take(&mut entry.unconfirmed) {
                 entry.state.apps.remove(&key);
                 changed.push(key);
             }
+        }
+        if let Some(live) = &mut entry.live {
+            live.full_report = full_report;
         }
         // A set that was withheld because of an app that the node has may be possible without it.
         let frozen = |key: &AppKey| self.apps.get(key).is_some_and(|app| app.app.is_frozen());

@@ -8,6 +8,7 @@ use skerry_terms::{AppKey, NodeName, reasons};
 use tokio::time::Instant;
 
 use super::Hub;
+use super::pace::Pace;
 use super::timers::Timer;
 use crate::k8s::{Job, JobKey, Written};
 
@@ -20,6 +21,7 @@ pub struct Ledger<T> {
     /// The newest write that has not ended, and its number.
     sent: Option<(u64, T)>,
     sequence: u64,
+    pace: Pace,
 }
 
 impl<T: Clone> Ledger<T> {
@@ -37,8 +39,19 @@ impl<T: Clone> Ledger<T> {
 
     fn send(&mut self, status: &T) -> u64 {
         self.sequence += 1;
+        self.pace.spend(Instant::now());
         self.sent = Some((self.sequence, status.clone()));
         self.sequence
+    }
+
+    /// Until when a write has to wait. None: not at all.
+    fn wait(&self, when: Write, lasted: bool) -> Option<Instant> {
+        let now = Instant::now();
+        let wanted = match when {
+            Write::After(wait) if !lasted => now + wait,
+            Write::Never | Write::Now | Write::After(_) => now,
+        };
+        Some(self.pace.next(wanted)).filter(|at| *at > now)
     }
 
     fn ended(&mut self, sequence: u64, version: Option<u64>) {
@@ -51,15 +64,21 @@ impl<T: Clone> Ledger<T> {
 }
 
 impl Hub {
-    pub(super) fn settle_node(&mut self, name: &NodeName) {
+    /// Writes a status, now or later. What has `lasted` is worth a write whatever it is by now, unless it is back to what is written.
+    pub(super) fn settle_node(&mut self, name: &NodeName, lasted: bool) {
         let Some((status, when)) = self.node_status(name) else {
             return;
         };
         let timer = Timer::NodeStatus(name.clone());
         match when {
             Write::Never => self.timers.disarm(&timer),
-            Write::Now => self.write_node(name, status),
-            Write::After(wait) => self.timers.arm_once(timer, Instant::now() + wait),
+            Write::Now | Write::After(_) => {
+                let ledger = self.nodes.get(name).map(|entry| &entry.status);
+                match ledger.and_then(|ledger| ledger.wait(when, lasted)) {
+                    Some(at) => self.timers.arm_once(timer, at),
+                    None => self.write_node(name, status),
+                }
+            }
         }
     }
 
@@ -93,21 +112,26 @@ impl Hub {
         self.out.writes.put(job);
     }
 
-    pub(super) fn settle_app(&mut self, key: &AppKey) {
+    pub(super) fn settle_app(&mut self, key: &AppKey, lasted: bool) {
         let Some((status, when)) = self.app_status(key) else {
             return;
         };
         let timer = Timer::AppStatus(key.clone());
         match when {
             Write::Never => self.timers.disarm(&timer),
-            Write::Now => self.write_app(key, status),
-            Write::After(wait) => self.timers.arm_once(timer, Instant::now() + wait),
+            Write::Now | Write::After(_) => {
+                let ledger = self.apps.get(key).map(|entry| &entry.status);
+                match ledger.and_then(|ledger| ledger.wait(when, lasted)) {
+                    Some(at) => self.timers.arm_once(timer, at),
+                    None => self.write_app(key, status),
+                }
+            }
         }
     }
 
     fn app_status(&self, key: &AppKey) -> Option<(EdgeAppStatus, Write)> {
         // Before the nodes are known every app would seem to run nowhere.
-        self.nodes_position?;
+        self.nodes_at.as_ref()?;
         let entry = self.apps.get(key)?;
         let app = &entry.app;
         let placed: Vec<_> = self
@@ -167,17 +191,10 @@ impl Hub {
             match timer {
                 Timer::Away(name) => self.mark_away(&name),
                 Timer::Session(name) => {
-                    self.feed(&name, skerry_controller_core::session::Input::Tick);
+                    self.dirty_sets.insert(name);
                 }
-                // It has lasted: whatever it is by now is worth a write, unless it is back to what is written.
-                Timer::NodeStatus(name) => match self.node_status(&name) {
-                    Some((status, Write::Now | Write::After(_))) => self.write_node(&name, status),
-                    Some((_, Write::Never)) | None => {}
-                },
-                Timer::AppStatus(key) => match self.app_status(&key) {
-                    Some((status, Write::Now | Write::After(_))) => self.write_app(&key, status),
-                    Some((_, Write::Never)) | None => {}
-                },
+                Timer::NodeStatus(name) => self.settle_node(&name, true),
+                Timer::AppStatus(key) => self.settle_app(&key, true),
             }
         }
     }

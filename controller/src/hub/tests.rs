@@ -5,7 +5,7 @@ use serde_json::json;
 use skerry_api::{AppReport, NodeInfo};
 use skerry_controller_core::node_status::Docker;
 use skerry_controller_core::session::{Held, Input, Outcome, Update};
-use skerry_terms::{Digest, PayloadSet};
+use skerry_terms::{Digest, PayloadSet, reasons};
 
 use super::*;
 use crate::grpc::{Greeting, Outgoing, Reply, Report, Said};
@@ -49,6 +49,15 @@ fn wrong_spec() -> EdgeAppSpec {
     serde_json::from_value(json).expect("a spec")
 }
 
+fn list(epoch: &str, round: u64) -> ListId {
+    ListId { epoch: epoch.to_owned(), round }
+}
+
+/// An empty list.
+fn listed<S, T>(position: u64, epoch: &str, round: u64) -> Watched<S, T> {
+    Watched::Listed { objects: Vec::new(), position, list: list(epoch, round) }
+}
+
 impl Bench {
     fn unfilled() -> Self {
         let metrics = Metrics::new();
@@ -67,9 +76,8 @@ impl Bench {
 
     fn new() -> Self {
         let mut bench = Self::unfilled();
-        bench.event(Event::Epoch("e".into()));
-        bench.event(Event::Apps(Watched::Listed { objects: Vec::new(), position: 1 }));
-        bench.event(Event::Nodes(Watched::Listed { objects: Vec::new(), position: 1 }));
+        bench.event(Event::Apps(listed(1, "e", 0)));
+        bench.event(Event::Nodes(listed(1, "e", 0)));
         bench
     }
 
@@ -240,11 +248,10 @@ async fn a_node_that_came_before_the_caches_were_filled_waits_for_them() {
     let mut bench = Bench::unfilled();
     let mut agent = bench.connect("box-1", None);
     assert!(bench.serve_api().is_empty());
-    bench.event(Event::Nodes(Watched::Listed { objects: Vec::new(), position: 1 }));
+    bench.event(Event::Nodes(listed(1, "e", 0)));
     bench.serve_api();
-    bench.event(Event::Apps(Watched::Listed { objects: Vec::new(), position: 1 }));
     assert!(agent.update().is_none());
-    bench.event(Event::Epoch("e".into()));
+    bench.event(Event::Apps(listed(1, "e", 0)));
     assert!(agent.update().is_some());
 }
 
@@ -362,11 +369,10 @@ async fn after_a_restart_a_node_has_a_minute_to_come_back() {
     let status = bench.node_status("box-1");
     for comes_back in [true, false] {
         let mut bench = Bench::unfilled();
-        bench.event(Event::Epoch("e".into()));
-        bench.event(Event::Apps(Watched::Listed { objects: Vec::new(), position: 1 }));
+        bench.event(Event::Apps(listed(1, "e", 0)));
         let mut seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
         seen.status = status.clone();
-        bench.event(Event::Nodes(Watched::Listed { objects: vec![seen], position: 9 }));
+        bench.event(Event::Nodes(Watched::Listed { objects: vec![seen], position: 9, list: list("e", 0) }));
         bench.pass(START_GRACE / 2).await;
         let agent = comes_back.then(|| bench.connect("box-1", None));
         bench.pass(START_GRACE).await;
@@ -400,17 +406,18 @@ async fn an_agent_that_takes_nothing_loses_its_session_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_full_report_over_several_frames_drops_nothing_on_the_way() {
     let (mut bench, agent) = Bench::with_node("box-1");
-    let names: Vec<String> = (0..40).map(|i| format!("a{i:02}")).collect();
+    let names: Vec<String> = (0..12).map(|i| format!("a{i:02}")).collect();
     let all: Vec<_> = names.iter().map(|app| (app.as_str(), Some("Running"))).collect();
     let (first, rest) = all.split_at(caps::STATUS_APPS_PER_FRAME);
     let apps = |bench: &Bench| bench.node_status("box-1").apps.len();
     for frames in [[first, rest], [first, &rest[1..]]] {
         bench.report(&agent, true, frames[0]);
         bench.report(&agent, false, frames[1]);
+        bench.pass(Duration::from_secs(10)).await;
     }
-    assert_eq!(apps(&bench), 39, "the one that was not named again is gone");
+    assert_eq!(apps(&bench), 11, "the one that was not named again is gone");
     bench.report(&agent, true, first);
-    assert_eq!(apps(&bench), 39, "the rest may follow");
+    assert_eq!(apps(&bench), 11, "the rest may follow");
     bench.report(&agent, true, &[]);
     assert_eq!(apps(&bench), 0);
 }
@@ -433,4 +440,103 @@ async fn a_node_that_holds_its_set_is_sent_nothing() {
     let mut agent = bench.connect("box-1", Some(Held { generation, digest }));
     bench.serve_api();
     assert!(agent.update().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_asked_for_once_for_all_and_prove_that_the_cluster_went_back() {
+    let mut bench = Bench::new();
+    let generation = Generation::new("e", [(APPS.to_owned(), 50), (NODES.to_owned(), 50)]);
+    let held = Held { generation: generation.expect("a generation"), digest: Digest::of(&payloads()) };
+    let mut agents = ["box-1", "box-2"].map(|node| bench.connect(node, Some(held.clone())));
+    bench.serve_api();
+    assert_eq!(*bench.hub.out.relist.borrow(), 1);
+    let stalled = |bench: &Bench, node: &str| {
+        let stall = bench.hub.nodes[&name(node)].state.stall.as_ref();
+        stall.is_some_and(|stall| stall.reason == reasons::CLUSTER_WENT_BACK)
+    };
+    // The second node came when the first round may have begun; what it waits for follows.
+    for (round, proven) in [(1, ["box-1"].as_slice()), (2, &["box-1", "box-2"])] {
+        bench.event(Event::Apps(listed(9, "e", round)));
+        assert!(!stalled(&bench, proven[proven.len() - 1]), "half a round");
+        let objects = ["box-1", "box-2"].map(|node| bench.seen(node, "uid-node", EdgeNodeSpec::default()));
+        let list = list("e", round);
+        bench.event(Event::Nodes(Watched::Listed { objects: objects.into(), position: 9, list }));
+        assert!(proven.iter().all(|node| stalled(&bench, node)));
+        assert_eq!(*bench.hub.out.relist.borrow(), 2);
+    }
+
+    // However far the cluster counts, away and back, and under another controller.
+    bench.version = 90;
+    bench.apply_app("web", "u1", spec("x:1"));
+    bench.event(Event::Nodes(Watched::Position(95)));
+    bench.said(&agents[0], Said::Gone);
+    bench.pass(BACK_GRACE).await;
+    agents[0] = bench.connect("box-1", Some(held.clone()));
+    bench.serve_api();
+    bench.pass(Duration::from_secs(10)).await;
+    bench.serve_api();
+    let status = bench.node_status("box-1");
+    let mut other = Bench::new();
+    let mut early = other.connect("box-1", Some(held.clone()));
+    let mut seen = other.seen("box-1", "uid-node", EdgeNodeSpec::default());
+    (seen.status, seen.version) = (status, 97);
+    other.event(Event::Apps(Watched::Position(96)));
+    other.event(Event::Nodes(Watched::Applied(seen)));
+    for agent in agents.iter_mut().chain([&mut early]) {
+        assert!(agent.update().is_none());
+    }
+    assert!(stalled(&bench, "box-1") && stalled(&other, "box-1"));
+}
+
+fn payloads() -> PayloadSet {
+    PayloadSet::from([(key("old"), [1].as_slice().into())])
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_behind_the_same_address_is_not_obeyed() {
+    let (mut bench, mut agent) = Bench::with_node("box-1");
+    let seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
+    bench.event(Event::Nodes(Watched::Listed { objects: vec![seen], position: 99, list: list("f", 0) }));
+    assert_eq!(*bench.hub.out.relist.borrow(), 1, "the other kinds are read anew");
+    bench.apply_app("web", "u1", spec("x:1"));
+    bench.event(Event::Apps(listed(99, "f", 1)));
+    bench.apply_app("web", "u1", spec("x:1"));
+    assert!(agent.update().is_none());
+    let stall = bench.hub.nodes[&name("box-1")].state.stall.as_ref().expect("a stall");
+    assert_eq!(stall.reason, reasons::CLUSTER_WENT_BACK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn apps_that_a_full_report_did_not_name_are_not_recalled() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    bench.report(&agent, true, &[("web", Some("Running"))]);
+    let status = bench.node_status("box-1");
+    for (reported, apps) in [(true, 0), (false, 1)] {
+        let mut bench = Bench::new();
+        let agent = bench.connect("box-1", None);
+        if reported {
+            bench.report(&agent, true, &[]);
+        }
+        let mut seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
+        seen.status = status.clone();
+        bench.event(Event::Nodes(Watched::Applied(seen)));
+        assert_eq!(bench.hub.nodes[&name("box-1")].state.apps.len(), apps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_flips_is_written_at_a_steady_pace() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    bench.pass(Duration::from_secs(10)).await;
+    for round in 0..1000 {
+        let phase = if round % 2 == 0 { "Running" } else { "Failed" };
+        bench.report(&agent, false, &[("web", Some(phase))]);
+        bench.pass(Duration::from_millis(10)).await;
+        bench.serve_api();
+    }
+    assert!((5..=8).contains(&bench.statuses), "{}", bench.statuses);
+    bench.pass(Duration::from_secs(2)).await;
+    bench.serve_api();
+    assert_eq!(bench.node_status("box-1").apps[0].phase, "Failed", "the latest wins");
+    assert_eq!(bench.hub.timers.next(), None);
 }

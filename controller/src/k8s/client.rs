@@ -51,17 +51,22 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     Client::try_from(config).map_err(ConnectError::Client)
 }
 
+/// Asks once. None if the server tells no uid.
+pub(super) async fn ask_epoch(client: &Client) -> kube::Result<Option<String>> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    Ok(api.get("kube-system").await?.metadata.uid)
+}
+
 /// The cluster's identity: the uid of kube-system. Waits for an API server that does not answer.
 pub async fn epoch(client: &Client) -> Result<String, ConnectError> {
-    let api: Api<Namespace> = Api::all(client.clone());
     let mut failures = 0;
     loop {
-        match api.get("kube-system").await {
-            Ok(namespace) => {
+        match ask_epoch(client).await {
+            Ok(uid) => {
                 if failures > 0 {
                     info!("the API server answers");
                 }
-                return namespace.metadata.uid.ok_or(ConnectError::NoUid);
+                return uid.ok_or(ConnectError::NoUid);
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404) => {
                 return Err(ConnectError::Epoch(kube::Error::Api(status)));

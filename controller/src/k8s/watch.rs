@@ -2,20 +2,24 @@
 //! of a cache in history is the list's own resourceVersion, which `watcher` keeps to itself: without it, a controller that starts
 //! after the newest object was deleted would believe itself behind its nodes.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::{ListParams, WatchParams};
 use kube::core::{DynamicObject, WatchEvent};
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch::Receiver;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
+use super::client::ask_epoch;
 use crate::delay;
 use skerry_terms::Chain;
 
@@ -25,6 +29,8 @@ const PAGE: u32 = 500;
 const WATCH_SECONDS: u32 = 290;
 /// …and a watch that lives longer hangs on a dead connection.
 const WATCH_DEADLINE: Duration = Duration::from_secs(300);
+/// A watch that told nothing and ended within this time has failed, whatever the server calls it.
+const STANDS_AFTER: Duration = Duration::from_secs(5);
 /// HTTP status of a watch whose start is no longer in the server's memory.
 const GONE: u16 = 410;
 
@@ -32,13 +38,22 @@ const GONE: u16 = 410;
 #[derive(Debug)]
 pub enum Watched<S, T> {
     /// Everything there is, at this position. Replaces all that was known.
-    Listed { objects: Vec<Seen<S, T>>, position: u64 },
+    Listed { objects: Vec<Seen<S, T>>, position: u64, list: ListId },
     /// One object was created or changed.
     Applied(Seen<S, T>),
     /// One object is gone.
     Deleted(Seen<S, T>),
     /// Nothing has happened up to this position.
     Position(u64),
+}
+
+/// Which list it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListId {
+    /// The cluster's identity, read after the list: a cluster that was swapped in between is not taken for the old one.
+    pub epoch: String,
+    /// How often fresh lists had been asked for when it began.
+    pub round: u64,
 }
 
 /// An object as the API server has it.
@@ -63,9 +78,14 @@ enum WatchError {
     Watch { kind: String, source: kube::Error },
     #[error("the resourceVersion {0:?} is not a number: this API server's versions cannot be compared")]
     Version(String),
-    /// Not worth a line: the server forgot the start, or a fresh list was asked for.
-    #[error("the watch of {0} begins again with a list")]
-    Relist(String),
+    #[error("failed to read the cluster's identity")]
+    Epoch(#[source] kube::Error),
+    /// Not worth a line.
+    #[error("the server forgot where the watch of {0} began")]
+    Gone(String),
+    /// Not worth a line.
+    #[error("a fresh list of {0} was asked for")]
+    Asked(String),
     #[error("the controller is being stopped")]
     Closed,
 }
@@ -73,6 +93,7 @@ enum WatchError {
 /// Follows all objects of a kind until nobody listens. `tell` hands on what was seen; `relist` ticks when a fresh list is wanted;
 /// `restarted` is called for each failure.
 pub async fn watch<S, T, F>(
+    client: Client,
     api: Api<DynamicObject>,
     kind: &str,
     mut relist: Receiver<u64>,
@@ -83,42 +104,67 @@ pub async fn watch<S, T, F>(
     T: DeserializeOwned + Default,
     F: Future<Output = bool>,
 {
-    let mut failures = 0;
+    let mut health = Health::default();
     // Where to go on. Absent: with a list.
     let mut version: Option<String> = None;
     loop {
-        let result = follow(&api, kind, &mut relist, &mut version, &mut failures, &tell).await;
-        let Err(error) = result else { continue };
-        match &error {
-            WatchError::Closed => return,
-            WatchError::Relist(_) => {
+        health.stood = false;
+        let result = follow(&client, &api, kind, &mut relist, &mut version, &mut health, &tell).await;
+        match result {
+            Err(WatchError::Closed) => return,
+            Ok(()) if health.stood => continue,
+            Ok(()) => debug!("the watch of {kind} ended at once"),
+            Err(error @ (WatchError::Gone(_) | WatchError::Asked(_))) => {
                 debug!("{error}");
                 version = None;
-                continue;
+                // Who asks for lists waits for one before asking again.
+                if health.stood || matches!(error, WatchError::Asked(_)) {
+                    continue;
+                }
             }
-            WatchError::NotFound(_)
-            | WatchError::List { .. }
-            | WatchError::Watch { .. }
-            | WatchError::Version(_) => {}
+            Err(error) => {
+                // The server may have been restored meanwhile: to go on from a version that its history has yet to reach would
+                // miss everything in between.
+                version = None;
+                restarted();
+                if health.failures == 0 {
+                    warn!("trying again: {}", Chain(&error));
+                } else {
+                    debug!("trying again: {}", Chain(&error));
+                }
+            }
         }
-        restarted();
-        failures += 1;
-        if failures == 1 {
-            warn!("trying again: {}", Chain(&error));
-        } else {
-            debug!("trying again: {}", Chain(&error));
+        health.failures += 1;
+        tokio::time::sleep(delay::before_retry(health.failures)).await;
+    }
+}
+
+/// How the watch is doing.
+#[derive(Debug, Default)]
+struct Health {
+    /// Tries in a row that came to nothing.
+    failures: u32,
+    /// The watch under way has told something, or has lasted.
+    stood: bool,
+}
+
+impl Health {
+    fn stands(&mut self, kind: &str) {
+        self.stood = true;
+        if std::mem::take(&mut self.failures) > 0 {
+            info!("the watch of {kind} stands again");
         }
-        tokio::time::sleep(delay::before_retry(failures)).await;
     }
 }
 
 /// Lists if there is no version to go on from, then watches until the server ends the watch.
 async fn follow<S, T, F>(
+    client: &Client,
     api: &Api<DynamicObject>,
     kind: &str,
     relist: &mut Receiver<u64>,
     version: &mut Option<String>,
-    failures: &mut u32,
+    health: &mut Health,
     tell: &impl Fn(Watched<S, T>) -> F,
 ) -> Result<(), WatchError>
 where
@@ -129,26 +175,29 @@ where
     let start = match version {
         Some(version) => version.clone(),
         None => {
-            relist.mark_unchanged();
+            let round = *relist.borrow_and_update();
             let (objects, text) = list(api, kind).await?;
+            // Without a uid there are no generations, and nothing is sent.
+            let epoch = ask_epoch(client).await.map_err(WatchError::Epoch)?.unwrap_or_default();
             let (position, objects) =
                 (number(&text)?, objects.into_iter().map(seen).collect::<Result<_, _>>()?);
-            go_on(tell(Watched::Listed { objects, position }).await)?;
+            go_on(tell(Watched::Listed { objects, position, list: ListId { epoch, round } }).await)?;
             version.insert(text).clone()
         }
     };
     let watch_error = |source| WatchError::Watch { kind: kind.to_owned(), source };
     let params = WatchParams::default().timeout(WATCH_SECONDS);
     let mut events = pin!(api.watch(&params, &start).await.map_err(watch_error)?);
-    if std::mem::take(failures) > 0 {
-        info!("the watch of {kind} stands again");
-    }
-    let deadline = Instant::now() + WATCH_DEADLINE;
+    let begun = Instant::now();
     loop {
         let next = tokio::select! {
             // Cancel-safe: a dropped `next` has taken nothing from the stream.
-            next = timeout_at(deadline, events.next()) => next,
-            _ = relist.changed() => return Err(WatchError::Relist(kind.to_owned())),
+            next = timeout_at(begun + WATCH_DEADLINE, events.next()) => next,
+            _ = relist.changed() => return Err(WatchError::Asked(kind.to_owned())),
+            () = sleep_until(begun + STANDS_AFTER), if !health.stood => {
+                health.stands(kind);
+                continue;
+            }
         };
         let Ok(Some(event)) = next else { return Ok(()) };
         let told = match event.map_err(watch_error)? {
@@ -156,10 +205,11 @@ where
             WatchEvent::Deleted(object) => Watched::Deleted(seen(object)?),
             WatchEvent::Bookmark(bookmark) => Watched::Position(number(&bookmark.metadata.resource_version)?),
             WatchEvent::Error(status) if status.code == GONE => {
-                return Err(WatchError::Relist(kind.to_owned()));
+                return Err(WatchError::Gone(kind.to_owned()));
             }
             WatchEvent::Error(status) => return Err(watch_error(kube::Error::Api(status))),
         };
+        health.stands(kind);
         let reached = match &told {
             Watched::Listed { position, .. } | Watched::Position(position) => *position,
             Watched::Applied(seen) | Watched::Deleted(seen) => seen.version,

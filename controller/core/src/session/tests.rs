@@ -31,7 +31,17 @@ fn hello(held: Option<Held>) -> Input {
 }
 
 fn desired(position: u64, apps: &[u8]) -> Input {
-    Input::Desired { generation: generation("e", position), set: set(apps), accept_past: None }
+    listed(position, apps, 0, None)
+}
+
+/// The same when this many rounds of lists were asked for and have come, under this annotation.
+fn listed(position: u64, apps: &[u8], rounds: u64, accept_past: Option<&str>) -> Input {
+    Input::Desired {
+        generation: generation("e", position),
+        set: set(apps),
+        accept_past: accept_past.map(str::to_owned),
+        lists: Lists { asked: rounds, complete: rounds },
+    }
 }
 
 fn ack(position: u64, apps: &[u8], outcome: Outcome) -> Input {
@@ -61,7 +71,7 @@ fn sent(effects: &[Effect]) -> Vec<&Update> {
     fn update(effect: &Effect) -> Option<&Update> {
         match effect {
             Effect::Send(update) => Some(update),
-            Effect::Welcome | Effect::Stall(_) | Effect::WakeAt(_) | Effect::Relist => None,
+            Effect::Welcome | Effect::Stall(_) | Effect::WakeAt(_) | Effect::Relist(_) => None,
         }
     }
     effects.iter().filter_map(update).collect()
@@ -115,19 +125,52 @@ fn one_set_is_on_its_way_and_the_newest_follows() {
 }
 
 #[test]
-fn a_replica_that_is_behind_waits_then_asks_for_lists_then_says_so() {
+fn a_replica_that_is_behind_asks_for_lists_and_sends_when_they_are_newer() {
     let (mut session, effects) = after([hello(held(5, &[1])), desired(4, &[2])]);
-    assert_eq!(effects, [Effect::WakeAt(RELIST_AFTER)]);
+    assert_eq!(effects, [Effect::Relist(1)]);
     assert!(session.waits_for_generation());
-    let effects = session.handle(Input::Tick, RELIST_AFTER);
-    assert_eq!(effects, [Effect::Relist, Effect::WakeAt(BEHIND_GRACE)]);
-    session.handle(Input::Tick, BEHIND_GRACE);
+    assert_eq!(session.handle(desired(4, &[3]), NOW), [], "asked for once");
+    assert_eq!(session.handle(listed(5, &[3], 1, None), NOW), [], "the same position proves nothing");
+    assert_eq!(sent(&session.handle(listed(6, &[2], 1, None), NOW)).len(), 1);
+}
+
+#[test]
+fn a_round_that_had_begun_before_proves_nothing() {
+    let (mut session, _) = after([hello(held(5, &[1]))]);
+    let lists = Lists { asked: 3, complete: 2 };
+    let input =
+        |lists| Input::Desired { generation: generation("e", 4), set: set(&[2]), accept_past: None, lists };
+    assert_eq!(session.handle(input(lists), NOW), [Effect::Relist(4)]);
+    session.handle(input(Lists { asked: 4, complete: 3 }), NOW);
+    assert_eq!(stall_reason(&session), None);
+    session.handle(input(Lists { asked: 4, complete: 4 }), NOW);
+    assert_eq!(stall_reason(&session), Some(reasons::CLUSTER_WENT_BACK));
+}
+
+#[test]
+fn a_cluster_that_went_back_stays_that_however_far_it_counts_on() {
+    let (mut session, _) = after([hello(held(5, &[1])), desired(4, &[2]), listed(4, &[2], 1, None)]);
     let stall = session.stall().expect("a stall").clone();
     assert_eq!(stall.reason, reasons::CLUSTER_WENT_BACK);
     let command = "kubectl annotate edgenode box-1 skerry.dev/accept-past='e:edgeapps=5' --overwrite";
     assert!(stall.message.ends_with(command), "{}", stall.message);
-    let effects = session.handle(desired(6, &[2]), BEHIND_GRACE);
-    assert_eq!(sent(&effects).len(), 1, "the caches caught up");
+    assert_eq!(session.handle(listed(60, &[2], 7, None), NOW), []);
+
+    // Another session of the node, or another controller, starts where this one stood.
+    let (mut session, effects) =
+        after([hello(held(5, &[1])), Input::Recalled(stall.clone()), listed(61, &[2], 0, None)]);
+    assert_eq!((effects, session.stall()), (vec![], Some(&stall)));
+    let effects = session.handle(listed(62, &[2], 0, Some("e:edgeapps=5")), NOW);
+    assert!(sent(&effects)[0].accept_past);
+    session.handle(ack(62, &[2], Outcome::Adopted), NOW);
+    assert_eq!(stall_reason(&session), None);
+    assert_eq!(sent(&session.handle(desired(63, &[3]), NOW)).len(), 1, "as ever from here on");
+
+    // It is about what the node held then, and over when there is nothing to send.
+    let (_, effects) = after([hello(held(50, &[1])), Input::Recalled(stall.clone()), desired(61, &[2])]);
+    assert_eq!(sent(&effects).len(), 1);
+    let (session, _) = after([hello(held(5, &[1])), Input::Recalled(stall), desired(61, &[1])]);
+    assert_eq!(stall_reason(&session), None);
 }
 
 #[test]
@@ -136,6 +179,7 @@ fn another_cluster_is_noticed_at_once_and_accepted_by_annotation() {
         generation: generation("f", 9),
         set: set(&[2]),
         accept_past: accept.map(str::to_owned),
+        lists: Lists::default(),
     };
     let (mut session, effects) = after([hello(held(5, &[1])), other(Some("e:edgeapps=4"))]);
     assert_eq!(sent(&effects).len(), 0, "an annotation of another time does not count");
@@ -169,6 +213,9 @@ fn a_conflict_is_tried_once_more_with_a_newer_generation() {
     session.handle(ack(3, &[2], Outcome::Conflict), NOW);
     assert!(!session.waits_for_generation());
     assert_eq!(sent(&session.handle(desired(4, &[2]), NOW)).len(), 0);
+    assert_eq!(sent(&session.handle(desired(5, &[2]), RETRY_AFTER)).len(), 1);
+    session.handle(ack(5, &[2], Outcome::Conflict), RETRY_AFTER);
+    assert_eq!(sent(&session.handle(desired(6, &[2]), RETRY_AFTER)).len(), 0, "not in a loop");
 }
 
 #[test]
@@ -177,6 +224,12 @@ fn a_full_disk_is_told_and_tried_again_with_the_next_change() {
     let effects = session.handle(ack(2, &[2], Outcome::NotStored), NOW);
     assert_eq!((sent(&effects).len(), stall_reason(&session)), (0, Some(reasons::STATE_NOT_DURABLE)));
     assert_eq!(sent(&session.handle(desired(3, &[2]), NOW)).len(), 0);
+    for round in 1..4 {
+        let now = DISK_RETRY_AFTER * round;
+        assert_eq!(sent(&session.handle(desired(3, &[2]), now)).len(), 1, "the disk may have room by now");
+        let effects = session.handle(ack(3, &[2], Outcome::NotStored), now);
+        assert_eq!(effects, [Effect::WakeAt(now + DISK_RETRY_AFTER)], "no news");
+    }
     session.handle(desired(4, &[3]), NOW);
     session.handle(ack(4, &[3], Outcome::Adopted), NOW);
     assert_eq!(stall_reason(&session), None);
@@ -268,7 +321,7 @@ impl Sim {
                     self.sends += 1;
                     self.down.push_back(update);
                 }
-                Effect::Welcome | Effect::Stall(_) | Effect::WakeAt(_) | Effect::Relist => {}
+                Effect::Welcome | Effect::Stall(_) | Effect::WakeAt(_) | Effect::Relist(_) => {}
             }
         }
         assert!(self.down.len() <= 1, "one set at a time");
@@ -289,6 +342,7 @@ impl Sim {
             generation: generation("e", self.position),
             set: self.wanted.clone(),
             accept_past: None,
+            lists: Lists::default(),
         });
     }
 
