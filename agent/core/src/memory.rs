@@ -194,6 +194,10 @@ impl Memory {
             else {
                 continue;
             };
+            // What we stop ourselves has not crashed.
+            if self.is_doomed(&owner.app, id) {
+                continue;
+            }
             let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else { continue };
             let Some(unit) = units(app).into_iter().find(|unit| unit.role == owner.role) else { continue };
             let restarts = unit.role == Role::Sandbox || app.restart_policy.restarts(exit_code);

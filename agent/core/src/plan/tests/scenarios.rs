@@ -186,6 +186,14 @@ fn what_is_being_stopped_does_not_serve_whatever_the_last_look_said() {
     // It is desired again while it is being stopped.
     let verdict = &plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].verdict;
     assert_eq!((verdict.phase, verdict.ready), (Phase::Pending, false));
+    // Its end is our doing and no crash.
+    let mut stopped = site.clone();
+    for id in stopped.living(&app_key("web")).into_values() {
+        stopped.end(&id, 137);
+    }
+    let mut after = memory.clone();
+    after.note(&want, &stopped.observed(), stopped.now);
+    assert_eq!(after, memory);
     memory.finish(&app_key("web"));
     let verdict = &plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].verdict;
     assert_eq!((verdict.phase, verdict.ready), (Phase::Running, true));
