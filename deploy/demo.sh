@@ -64,7 +64,7 @@ note_what_was_there() {
 
 up() {
   mkdir -p "$dir" && cd "$dir"
-  trap 'echo; say "interrupted, cleaning up"; down; exit 130' INT TERM
+  trap 'trap - EXIT; echo; say "interrupted, cleaning up"; down; exit 130' INT TERM
   trap 'code=$?; ((code == 0)) || echo "demo: failed; the logs are in $dir; \`make demo-down\` removes everything" >&2' EXIT
 
   note_what_was_there
