@@ -91,6 +91,14 @@ silence_registry() {
   fi >&2
 }
 
+# A daemon that was killed leaves its pid file, and Docker refuses to start beside one whose pid is taken, be it by
+# a zombie: `stale FILE NAME` removes it unless that process is alive and of that name.
+stale() {
+  local pid
+  { pid=$(<"$1"); } 2>/dev/null || return 0
+  start_of "$pid" >/dev/null && [[ $(<"/proc/$pid/comm") == "$2" ]] || rm -f "$1"
+}
+
 # A docker command proves nothing: a client may be there without an engine.
 engine_answers() { docker info >/dev/null 2>&1; }
 
@@ -109,6 +117,8 @@ start_docker() {
     say "starting dockerd, log in $log"
     if ! alive dockerd >/dev/null; then
       rm -f dockerd.log
+      stale /var/run/docker.pid dockerd
+      stale /var/run/docker/containerd/containerd.pid containerd
       # shellcheck disable=SC2086 # several flags in one variable
       launch dockerd dockerd ${SKERRY_DOCKERD_FLAGS:-}
     fi
