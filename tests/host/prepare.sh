@@ -96,7 +96,7 @@ silence_registry() {
 stale() {
   local pid
   { pid=$(<"$1"); } 2>/dev/null || return 0
-  start_of "$pid" >/dev/null && [[ $(<"/proc/$pid/comm") == "$2" ]] || rm -f "$1"
+  if ! start_of "$pid" >/dev/null || [[ $(<"/proc/$pid/comm") != "$2" ]]; then rm -f "$1"; fi
 }
 
 # A docker command proves nothing: a client may be there without an engine.
