@@ -95,7 +95,8 @@ silence_registry() {
 # a zombie: `stale FILE NAME` removes it unless that process is alive and of that name.
 stale() {
   local pid
-  { pid=$(<"$1"); } 2>/dev/null || return 0
+  [[ -r $1 ]] || return 0
+  pid=$(<"$1")
   if ! start_of "$pid" >/dev/null || [[ $(<"/proc/$pid/comm") != "$2" ]]; then rm -f "$1"; fi
 }
 
