@@ -333,7 +333,7 @@ impl<E: Engine> Supervisor<E> {
                 match lost {
                     // Whether the engine went away or broke off this one call, the next look tells.
                     Some(lost) => {
-                        self.lost.insert(app.clone(), lost);
+                        self.lost.insert(app, lost);
                         self.looks.failed(self.clock.now());
                     }
                     None => {

@@ -156,33 +156,30 @@ impl Memory {
             Step::Stop | Step::Remove => (Subject::Cleanup, None),
         };
         let key = (app.clone(), subject);
-        match outcome {
-            Outcome::Done => {
-                match step {
-                    Step::Pull { role, hash, .. } => {
-                        self.fresh.insert((app.clone(), role.clone(), hash.clone()));
-                    }
-                    Step::Create { role, hash } => {
-                        self.fresh.remove(&(app.clone(), role.clone(), hash.clone()));
-                        // Whether it can be started is not yet known: earlier failures to start stay remembered.
-                        return;
-                    }
-                    Step::Start { .. } | Step::Stop | Step::Remove => {}
-                }
-                self.failures.remove(&key);
+        let (reason, message) = match outcome {
+            Outcome::Failed { reason, message } => (reason, message),
+            Outcome::NoImage { message } => (reasons::CREATE_FAILED, message),
+            Outcome::Done => return self.record_success(app, step, &key),
+        };
+        let before = self.failures.get(&key).filter(|failure| failure.hash == hash);
+        let attempts = before.map_or(0, |failure| failure.attempts.saturating_add(1));
+        let retry_at = now.after(RETRY_BACKOFF.delay(attempts));
+        self.failures.insert(key, Failure { hash, attempts, retry_at, reason, message });
+    }
+
+    fn record_success(&mut self, app: &AppKey, step: &Step, key: &(AppKey, Subject)) {
+        match step {
+            Step::Pull { role, hash, .. } => {
+                self.fresh.insert((app.clone(), role.clone(), hash.clone()));
             }
-            Outcome::Failed { .. } | Outcome::NoImage { .. } => {
-                let (reason, message) = match outcome {
-                    Outcome::Failed { reason, message } => (reason, message),
-                    Outcome::NoImage { message } => (reasons::CREATE_FAILED, message),
-                    Outcome::Done => return,
-                };
-                let before = self.failures.get(&key).filter(|failure| failure.hash == hash);
-                let attempts = before.map_or(0, |failure| failure.attempts.saturating_add(1));
-                let retry_at = now.after(RETRY_BACKOFF.delay(attempts));
-                self.failures.insert(key, Failure { hash, attempts, retry_at, reason, message });
+            Step::Create { role, hash } => {
+                self.fresh.remove(&(app.clone(), role.clone(), hash.clone()));
+                // Whether it can be started is not yet known: earlier failures to start stay remembered.
+                return;
             }
+            Step::Start { .. } | Step::Stop | Step::Remove => {}
         }
+        self.failures.remove(key);
     }
 
     /// Takes note of containers that ended, and forgets what is no longer desired. Called with every look at the box, before

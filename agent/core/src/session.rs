@@ -342,9 +342,9 @@ impl Session {
 
     fn status(&mut self, apps: Vec<AppStatus>) -> Vec<Effect> {
         let new: BTreeMap<_, _> = apps.into_iter().map(|app| (app.key.clone(), app)).collect();
-        let old = self.status.replace(new.clone());
-        let full = old.is_none();
-        let old = old.unwrap_or_default();
+        let full = self.status.is_none();
+        let old = self.status.take().unwrap_or_default();
+        let new = self.status.insert(new);
         let mut apps: Vec<AppStatus> =
             new.values().filter(|app| old.get(&app.key) != Some(app)).cloned().collect();
         apps.extend(old.into_keys().filter(|key| !new.contains_key(key)).map(AppStatus::removed));

@@ -93,10 +93,9 @@ async fn run<E: Engine>(
         };
         let outcome = match done {
             Ok(()) => Outcome::Done,
-            Err(EngineError::Unavailable { message }) => {
-                warn!("app={app} {} was cut short: {message}", verb(&action));
-                let error = EngineError::Unavailable { message: message.clone() };
-                return Err(Lost { step, reason: reason(&action, &error), message });
+            Err(error @ EngineError::Unavailable { .. }) => {
+                warn!("app={app} {} was cut short: {error}", verb(&action));
+                return Err(Lost { step, reason: reason(&action, &error), message: error.to_string() });
             }
             Err(EngineError::NoImage { message }) => Outcome::NoImage { message },
             Err(error) => {
