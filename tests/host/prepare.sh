@@ -96,8 +96,8 @@ silence_registry() {
 stale() {
   local pid
   [[ -r $1 ]] || return 0
-  pid=$(<"$1")
-  if ! start_of "$pid" >/dev/null || [[ $(<"/proc/$pid/comm") != "$2" ]]; then rm -f "$1"; fi
+  pid=$(cat "$1")
+  if ! start_of "$pid" >/dev/null || [[ $(cat "/proc/$pid/comm") != "$2" ]]; then rm -f "$1"; fi
 }
 
 # A docker command proves nothing: a client may be there without an engine.

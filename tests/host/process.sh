@@ -6,7 +6,7 @@
 # `start_of PID`: when the process started, in clock ticks since boot; fails for one that is gone or a zombie.
 start_of() {
   local stat
-  { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1 # $(<file) would end the whole shell where the file is gone
   read -ra stat <<<"${stat##*) }" # what follows "(command)", which may itself hold spaces
   [[ ${stat[0]} != [ZX] ]] && echo "${stat[19]}"
 }
