@@ -11,6 +11,7 @@ mod metrics;
 mod ops;
 mod readiness;
 mod run;
+mod standalone;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use clap::{CommandFactory as _, Parser as _};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, LogFormat};
+use args::{Cli, Command, LogFormat, Standalone};
 use skerry_terms::Chain;
 
 /// Hub, watches and sessions: the hub is one task, so more threads would only help encryption, which is not this build's.
@@ -34,28 +35,37 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return ExitCode::FAILURE;
     }
-    match Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Run(args) => {
-            log(args.log_format);
-            match start(args) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(failed) => {
-                    error!("{}", Chain(failed.as_ref()));
-                    ExitCode::FAILURE
-                }
-            }
+            log(args.replica.log_format);
+            on_runtime(run::run(args))
+        }
+        Command::Standalone(Standalone { command: None, run }) => {
+            log(run.replica.log_format);
+            on_runtime(standalone::run(run))
+        }
+        Command::Standalone(Standalone { command: Some(command), .. }) => {
+            log(LogFormat::Text);
+            standalone::command(command)
         }
         Command::Completion { shell } => {
             let shell = clap_complete::Shell::from(shell);
             clap_complete::generate(shell, &mut Cli::command(), "skerry-controller", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            error!("{}", Chain(failed.as_ref()));
+            ExitCode::FAILURE
         }
     }
 }
 
-fn start(args: args::RunArgs) -> anyhow::Result<()> {
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let result = runtime.block_on(run::run(args));
+    let result = runtime.block_on(work);
     // Watches and sessions that still wait for the network hold nothing that must be finished.
     runtime.shutdown_background();
     result

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::args::RunArgs;
+use crate::args::{ReplicaArgs, RunArgs};
 use crate::hub::{Event, Hub, Inbox, Outlets};
 use crate::k8s::{self, EventSink, WriteQueue};
 use crate::metrics::Metrics;
@@ -25,14 +25,19 @@ const INBOX: usize = 1024;
 /// How long the last status writes may take after a stop: a pod has 30 s in all.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT.
+/// On a Kubernetes API, until SIGTERM or SIGINT.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let client = k8s::connect(args.kubeconfig.as_deref()).await?;
+    replica(client, args.replica).await
+}
+
+/// One controller, whatever serves its client, until SIGTERM or SIGINT.
+pub async fn replica(client: kube::Client, args: ReplicaArgs) -> anyhow::Result<()> {
     grpc::check_plain_text(args.listen)?;
     let replica = match args.replica {
         Some(replica) => replica,
         None => host_name()?,
     };
-    let client = k8s::connect(args.kubeconfig.as_deref()).await?;
     let (sessions_listener, address) = bind(args.listen, "--listen").await?;
     let (ops_listener, ops_address) = bind(args.http_listen, "--http-listen").await?;
     info!("agents at {address} (plain text), health and metrics at http://{ops_address}");

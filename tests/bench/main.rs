@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use skerry_tests::Site;
+use skerry_tests::{Plane, Site};
 
 use figures::{Figure, Figures};
 
@@ -64,7 +64,7 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
     if IDS.iter().filter(|id| wanted(id)).all(|id| *id == "agent_binary_mib") {
         return Ok(figures);
     }
-    let site = Site::start().await?;
+    let site = Site::start(Plane::Kube).await?;
     let node = site.node().await?;
     for (id, network, budget) in [
         ("apply_to_serving_hostnet_ratio", serving::Network::Host, 1.25),

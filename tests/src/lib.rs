@@ -10,7 +10,7 @@ mod registry;
 mod site;
 mod wait;
 
-pub use control_plane::ControlPlane;
+pub use control_plane::{ControlPlane, Plane};
 pub use daemon::{Daemon, free_port, repository_root, target_dir};
 pub use docker::{Containers, docker, run as docker_run};
 pub use http::get;

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use skerry_api::{EdgeApp, EdgeNode};
 use tempfile::TempDir;
 
-use crate::{Containers, ControlPlane, Daemon, Kubectl, docker_run, eventually, free_port, get};
+use crate::{Containers, ControlPlane, Daemon, Kubectl, Plane, docker_run, eventually, free_port, get};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -27,33 +27,26 @@ pub fn unique(prefix: &str) -> String {
 pub struct Site {
     pub control_plane: ControlPlane,
     pub client: Client,
-    controller: Mutex<Option<Daemon>>,
-    dir: TempDir,
+    controller: Controller,
     /// Where agents dial.
     pub session_port: u16,
     /// Health, readiness, metrics.
     pub ops_port: u16,
 }
 
-impl Site {
-    /// Starts both and waits until the controller is ready.
-    pub async fn start() -> Result<Arc<Self>> {
-        let control_plane = ControlPlane::start().await?;
-        let client = control_plane.client().await?;
-        let dir = tempfile::Builder::new().prefix("skerry-site-").tempdir()?;
-        let (session_port, ops_port) = (free_port()?, free_port()?);
-        let site = Self { control_plane, client, controller: Mutex::new(None), dir, session_port, ops_port };
-        site.start_controller().await?;
-        Ok(Arc::new(site))
-    }
+/// The controller's process and its ports, which it keeps over restarts.
+struct Controller {
+    running: Mutex<Option<Daemon>>,
+    dir: TempDir,
+    session_port: u16,
+    ops_port: u16,
+}
 
-    pub async fn start_controller(&self) -> Result<()> {
-        let args = [
-            "run".to_owned(),
-            format!("--kubeconfig={}", self.control_plane.kubeconfig().display()),
-            format!("--listen=127.0.0.1:{}", self.session_port),
-            format!("--http-listen=127.0.0.1:{}", self.ops_port),
-        ];
+impl Controller {
+    async fn start(&self, control_plane: &ControlPlane) -> Result<()> {
+        let mut args = control_plane.controller_arguments();
+        args.push(format!("--listen=127.0.0.1:{}", self.session_port));
+        args.push(format!("--http-listen=127.0.0.1:{}", self.ops_port));
         let daemon = Daemon::start("skerry-controller", self.dir.path(), "controller", &args)?;
         *self.lock() = Some(daemon);
         eventually("the controller is ready", || async {
@@ -69,7 +62,48 @@ impl Site {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Daemon>> {
-        self.controller.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Site {
+    /// Starts both and waits until the controller is ready.
+    pub async fn start(plane: Plane) -> Result<Arc<Self>> {
+        let control_plane = ControlPlane::start(plane).await?;
+        let dir = tempfile::Builder::new().prefix("skerry-site-").tempdir()?;
+        let controller = Controller { running: Mutex::new(None), dir, session_port: free_port()?, ops_port: free_port()? };
+        controller.start(&control_plane).await?;
+        // The kubeconfig of a standalone one is there once its controller runs.
+        let client = control_plane.client().await?;
+        let Controller { session_port, ops_port, .. } = controller;
+        Ok(Arc::new(Self { control_plane, client, controller, session_port, ops_port }))
+    }
+
+    pub fn plane(&self) -> Plane {
+        self.control_plane.plane
+    }
+
+    pub async fn start_controller(&self) -> Result<()> {
+        self.controller.start(&self.control_plane).await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Daemon>> {
+        self.controller.lock()
+    }
+
+    /// Ends what serves the API, hard: the API server or, of a standalone one, the controller that it is in.
+    pub fn kill_api(&self) -> Result<()> {
+        match self.plane() {
+            Plane::Kube => self.control_plane.stop_apiserver(),
+            Plane::Standalone => self.kill_controller(),
+        }
+    }
+
+    pub async fn start_api(&self) -> Result<()> {
+        match self.plane() {
+            Plane::Kube => self.control_plane.start_apiserver(),
+            Plane::Standalone => self.start_controller().await,
+        }
     }
 
     /// SIGKILL.
@@ -87,7 +121,7 @@ impl Site {
     }
 
     pub fn controller_output(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("controller.log")).unwrap_or_default()
+        std::fs::read_to_string(self.controller.dir.path().join("controller.log")).unwrap_or_default()
     }
 
     pub fn kubectl(&self) -> Kubectl {

@@ -57,9 +57,9 @@ pub async fn a_stopped_agent_restarts_nothing(site: Shared) -> Result<()> {
     unchanged(&node, &before).await
 }
 
-pub async fn a_container_comes_back_with_no_controller(_: Shared) -> Result<()> {
+pub async fn a_container_comes_back_with_no_controller(site: Shared) -> Result<()> {
     // Its own site: the controller is killed.
-    let site = Site::start().await?;
+    let site = Site::start(shared(site)?.plane()).await?;
     let (mut node, _, before) = node_with_pair(&site).await?;
     node.agent()?.kill()?;
     site.kill_controller()?;

@@ -1,7 +1,7 @@
-//! Whole-system tests: `kubectl` at one end, containers in a real Docker Engine at the other. They share one control plane and one
-//! controller, except those that break them.
+//! Whole-system tests: `kubectl` at one end, containers in a real Docker Engine at the other. Each runs on both control planes, a real
+//! kube-apiserver and the standalone API; they share one of each with its controller, except those that break them.
 //!
-//! Runs like any Rust test: `cargo test -p skerry-tests --test system [FILTER]`.
+//! Runs like any Rust test: `cargo test -p skerry-tests --test system [FILTER]`; SKERRY_CONTROL_PLANE=kube or standalone picks one.
 
 mod apply;
 mod autonomy;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
-use skerry_tests::{Site, repository_root};
+use skerry_tests::{Plane, Site, repository_root};
 use tokio::runtime::Runtime;
 
 /// Tests mostly wait; more of them than cores keep a small machine busy.
@@ -24,12 +24,13 @@ const THREADS: usize = 4;
 
 /// Turns test functions into trials that get the shared site.
 macro_rules! trials {
-    ($site:ident, $runtime:ident; $($module:ident: $($name:ident),* ;)*) => {
+    ($plane:ident, $site:ident, $runtime:ident; $($module:ident: $($name:ident),* ;)*) => {
         vec![$($({
             let (site, runtime) = ($site.clone(), $runtime.clone());
             Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
                 runtime.block_on($module::$name(site)).map_err(|error| Failed::from(format!("{error:#}")))
             })
+            .with_kind($plane.name())
         }),*),*]
     };
 }
@@ -39,8 +40,27 @@ fn main() -> Result<ExitCode> {
     arguments.test_threads.get_or_insert(THREADS);
     rustls::crypto::ring::default_provider().install_default().ok().context("the first TLS provider")?;
     let runtime = Arc::new(Runtime::new()?);
-    let site = if arguments.list { None } else { Some(set_up(&runtime)?) };
-    let trials = trials! { site, runtime;
+    let planes = match std::env::var("SKERRY_CONTROL_PLANE") {
+        Ok(name) => vec![name.parse()?],
+        Err(_) => Plane::ALL.to_vec(),
+    };
+    if !arguments.list {
+        build()?;
+    }
+    let mut all = Vec::new();
+    for plane in planes {
+        let site = if arguments.list { None } else { Some(runtime.block_on(Site::start(plane))?) };
+        all.extend(trials(plane, &site, &runtime));
+    }
+    let conclusion = libtest_mimic::run(&arguments, all);
+    // The runtime's last handle drops the site: everything that was started is ended.
+    drop(runtime);
+    Ok(conclusion.exit_code())
+}
+
+/// Every test, on one control plane.
+fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
+    trials! { plane, site, runtime;
         apply: a_bad_spec_is_refused_by_name, applying_twice_changes_nothing, explain_documents_every_field,
             an_app_is_listed_with_its_columns;
         lifecycle: an_app_is_deployed_and_served, a_changed_variable_makes_a_new_container,
@@ -59,15 +79,11 @@ fn main() -> Result<ExitCode> {
             a_node_that_is_away_is_unknown, a_deleted_node_comes_back_as_a_new_one;
         trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
-    };
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    // The runtime's last handle drops the site: everything that was started is ended.
-    drop(runtime);
-    Ok(conclusion.exit_code())
+    }
 }
 
-/// Builds the daemons if need be and starts the shared site.
-fn set_up(runtime: &Runtime) -> Result<Arc<Site>> {
+/// Builds what the tests run.
+fn build() -> Result<()> {
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
     if !build.status()?.success() {
@@ -77,7 +93,7 @@ fn set_up(runtime: &Runtime) -> Result<Arc<Site>> {
     if !Command::new(&image).stdout(std::process::Stdio::null()).status()?.success() {
         bail!("{} failed: run `tests/host/prepare.sh --docker` first", image.display());
     }
-    runtime.block_on(Site::start())
+    Ok(())
 }
 
 /// The shared site of a trial.

@@ -1,0 +1,354 @@
+//! The API as a service: a request with an identity in, an answer out. It knows nothing of sockets: HTTPS and the controller's own
+//! client call the same.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::access::{self, Attributes, Identity, Policy};
+use crate::catalogue::Catalogue;
+use crate::clock::now;
+use crate::decode::Media;
+use crate::options;
+use crate::patch::{Kind, Patch};
+use crate::remove::{Removed, success};
+use crate::resource::Origin;
+use crate::route::{Place, Route, Verb};
+use crate::server::{Served, Server};
+use crate::status::ApiError;
+use crate::view::{View, json_answer, refusal};
+use crate::write::{Body as Written, Target, Terms};
+
+/// The body of a request, in bytes: what a real server takes.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// The API. Requests carry their `Identity` as an extension.
+#[derive(Debug, Clone)]
+pub struct Api {
+    server: Arc<Server>,
+    policy: Arc<Policy>,
+    catalogue: Arc<Catalogue>,
+}
+
+impl<B> tower::Service<Request<B>> for Api
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let api = self.clone();
+        Box::pin(async move { Ok(api.answer(request).await.unwrap_or_else(|error| refusal(&error))) })
+    }
+}
+
+impl Api {
+    pub fn new(server: Arc<Server>, catalogue: Catalogue) -> Self {
+        let policy = Policy::new(server.all().map(|served| &served.resource));
+        Self { server, policy: Arc::new(policy), catalogue: Arc::new(catalogue) }
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Result<Response, ApiError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let who = head.extensions.get::<Arc<Identity>>().cloned().ok_or_else(ApiError::unauthorized)?;
+        let asked = Asked {
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            accept: text(&head.headers, &ACCEPT),
+            content_type: text(&head.headers, &CONTENT_TYPE),
+            agent: text(&head.headers, &USER_AGENT),
+            who,
+        };
+        match Route::of(&asked.path) {
+            Route::Other(path) => self.document(&asked, path, &head.headers),
+            Route::Resource(place) => self.resource(&asked, place, body).await,
+        }
+    }
+
+    fn document(&self, asked: &Asked, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+        let verb = asked.method.as_str().to_ascii_lowercase();
+        self.policy.check(&asked.who, &Attributes { verb: &verb, path, ..Attributes::default() })?;
+        self.catalogue.answer(&asked.method, path, &asked.query, &asked.accept, headers)
+    }
+
+    async fn resource<B>(&self, asked: &Asked, place: Place<'_>, body: B) -> Result<Response, ApiError>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let watch = options::asks_for_watch(&asked.query);
+        let verb = Verb::of(&asked.method, &place, watch).ok_or_else(ApiError::method_not_allowed)?;
+        self.policy.check(&asked.who, &attributes(verb, &place))?;
+        if verb == Verb::Create && place.name.is_empty() && is_review(&place) {
+            return self.review(asked, &place, &collect(body).await?);
+        }
+        let Some(served) = self.server.find(place.group, place.version, place.plural) else {
+            return Err(self.nothing_there(&place));
+        };
+        let served = served.clone();
+        is_possible(&served, &place, verb)?;
+        let namespace = if served.resource.namespaced { place.namespace } else { "" };
+        let target = Target { served: &served, namespace, name: place.name, subresource: place.subresource };
+        let view = View::negotiate(&asked.accept, &asked.query, &served)?;
+        match verb {
+            Verb::Get => {
+                let options = options::Get::parse(&asked.query)?;
+                let object = self.server.get(target, &options.resource_version).await?;
+                view.one(StatusCode::OK, &object.value, &[])
+            }
+            Verb::List | Verb::Watch => {
+                let options = options::List::parse(&asked.query, &served.selectable)?;
+                if options.watch {
+                    let lines = self.server.watch(target, &options, view.clone()).await?;
+                    return Ok(view.stream(lines));
+                }
+                let listing = self.server.list(target, &options).await?;
+                view.list(&listing)
+            }
+            Verb::Create | Verb::Update => {
+                let options = match verb {
+                    Verb::Create => options::Create::parse(&asked.query)?,
+                    _ => options::Create::parse_update(&asked.query)?,
+                };
+                let media = body_media(&asked.content_type)?;
+                let body = Written::decode(target, &collect(body).await?, media)?;
+                let manager = asked.manager(&options.field_manager);
+                let terms = Terms {
+                    manager: &manager,
+                    dry_run: options.dry_run,
+                    validation: options.field_validation,
+                    user: &asked.who,
+                };
+                let written = match verb {
+                    Verb::Create => self.server.create(target, terms, body).await?,
+                    _ => self.server.replace(target, terms, body).await?,
+                };
+                view.written(&written)
+            }
+            Verb::Patch => self.patch(asked, target, &view, body).await,
+            Verb::Delete => {
+                let options = options::Delete::parse(&asked.query, &collect(body).await?)?;
+                match self.server.delete(target, &options).await? {
+                    Removed::Marked(object) => view.one(StatusCode::OK, &object, &[]),
+                    Removed::Gone(last) => Ok(json_answer(StatusCode::OK, success(&served.resource, &last).to_string().into())),
+                }
+            }
+            Verb::DeleteCollection => {
+                let picked = options::List::parse(&asked.query, &served.selectable)?;
+                let options = options::Delete::parse(&asked.query, &collect(body).await?)?;
+                let listing = self.server.list(target, &picked).await?;
+                for object in &listing.objects {
+                    let target = Target { namespace: &object.key.namespace, name: &object.key.name, ..target };
+                    match self.server.delete(target, &options).await {
+                        Err(error) if error.reason != "NotFound" => return Err(error),
+                        _ => {}
+                    }
+                }
+                view.list(&listing)
+            }
+        }
+    }
+
+    async fn patch<B>(&self, asked: &Asked, target: Target<'_>, view: &View, body: B) -> Result<Response, ApiError>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let kind = PatchKind::of(&asked.content_type, target.served)?;
+        let options = options::Patch::parse(&asked.query, kind == PatchKind::Apply)?;
+        let body = collect(body).await?;
+        let manager = asked.manager(&options.field_manager);
+        let terms = Terms {
+            manager: &manager,
+            dry_run: options.dry_run,
+            validation: options.field_validation,
+            user: &asked.who,
+        };
+        let written = match kind {
+            PatchKind::Apply => {
+                let body = Written::decode(target, &body, Media::Yaml)?;
+                self.server.apply(target, terms, body, options.force).await?
+            }
+            PatchKind::Of(kind) => {
+                let patch = Patch::parse(kind, &body)?;
+                self.server.patch(target, terms, &patch).await?
+            }
+        };
+        view.written(&written)
+    }
+
+    fn review(&self, asked: &Asked, place: &Place<'_>, body: &[u8]) -> Result<Response, ApiError> {
+        let review: serde_json::Value = serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let answer = match place.plural {
+            "selfsubjectreviews" => access::self_review(&asked.who, &now()),
+            "selfsubjectaccessreviews" => access::access_review(&self.policy, &asked.who, &review)?,
+            _ => access::rules_review(&self.policy, &asked.who, &review)?,
+        };
+        Ok(json_answer(StatusCode::CREATED, answer.to_string().into()))
+    }
+
+    /// Under a group that is served the answer is a Status; elsewhere there is no API at all.
+    fn nothing_there(&self, place: &Place<'_>) -> ApiError {
+        match self.server.all().any(|served| {
+            served.resource.group == place.group && served.resource.version == place.version
+        }) {
+            true => ApiError::no_such_resource(),
+            false => ApiError::no_such_page(),
+        }
+    }
+}
+
+/// Questions about oneself, which are asked by creating an object that is not kept.
+fn is_review(place: &Place<'_>) -> bool {
+    matches!(
+        (place.group, place.version, place.plural),
+        ("authentication.k8s.io", "v1", "selfsubjectreviews")
+            | ("authorization.k8s.io", "v1", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
+    )
+}
+
+/// What of a request's head the API looks at.
+struct Asked {
+    method: Method,
+    path: String,
+    query: String,
+    accept: String,
+    content_type: String,
+    agent: String,
+    who: Arc<Identity>,
+}
+
+impl Asked {
+    /// The owner of what is written: as stated, or the program's name.
+    fn manager(&self, stated: &str) -> String {
+        const MAX: usize = 128;
+        if !stated.is_empty() {
+            return stated.to_owned();
+        }
+        let agent = self.agent.split('/').next().unwrap_or_default();
+        let name: String = agent.chars().filter(|letter| !letter.is_control()).take(MAX).collect();
+        if name.is_empty() { "unknown".to_owned() } else { name }
+    }
+}
+
+/// The media types of a PATCH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PatchKind {
+    Of(Kind),
+    Apply,
+}
+
+impl PatchKind {
+    fn of(content_type: &str, served: &Served) -> Result<Self, ApiError> {
+        const JSON: &str = "application/json-patch+json";
+        const MERGE: &str = "application/merge-patch+json";
+        const STRATEGIC: &str = "application/strategic-merge-patch+json";
+        const APPLY: &str = "application/apply-patch+yaml";
+        let built_in = served.resource.origin == Origin::BuiltIn;
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            JSON => Ok(Self::Of(Kind::Json)),
+            MERGE => Ok(Self::Of(Kind::Merge)),
+            STRATEGIC if built_in => Ok(Self::Of(Kind::Strategic)),
+            APPLY => Ok(Self::Apply),
+            _ if built_in => Err(ApiError::unsupported_media(&[JSON, MERGE, STRATEGIC, APPLY])),
+            _ => Err(ApiError::unsupported_media(&[JSON, MERGE, APPLY])),
+        }
+    }
+}
+
+fn body_media(content_type: &str) -> Result<Media, ApiError> {
+    match content_type.split(';').next().unwrap_or_default().trim() {
+        "" | "application/json" => Ok(Media::Json),
+        "application/yaml" => Ok(Media::Yaml),
+        _ => Err(ApiError::unsupported_media(&["application/json", "application/yaml"])),
+    }
+}
+
+fn attributes<'a>(verb: Verb, place: &Place<'a>) -> Attributes<'a> {
+    let namespace = if place.plural == "namespaces" { place.name } else { place.namespace };
+    Attributes {
+        verb: verb.word(),
+        group: place.group,
+        resource: place.plural,
+        subresource: place.subresource,
+        namespace,
+        name: place.name,
+        path: "",
+    }
+}
+
+/// Whether the kind has what the path names, and the verb is one of its.
+fn is_possible(served: &Served, place: &Place<'_>, verb: Verb) -> Result<(), ApiError> {
+    let resource = &served.resource;
+    let named = !place.name.is_empty();
+    let unknown = place.has_rest || (!place.subresource.is_empty() && !resource.has(place.subresource));
+    // A namespaced object is found in its namespace only; a cluster-scoped one in none.
+    let misplaced = if resource.namespaced {
+        place.namespace.is_empty() && (named || verb == Verb::Create || verb == Verb::DeleteCollection)
+    } else {
+        !place.namespace.is_empty()
+    };
+    if unknown {
+        return Err(ApiError::no_such_resource());
+    }
+    let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+    let possible = match verb {
+        Verb::Create => !named,
+        Verb::Update | Verb::Patch => named,
+        Verb::Delete | Verb::DeleteCollection => place.subresource.is_empty(),
+        Verb::Get | Verb::List | Verb::Watch => true,
+    };
+    if misplaced {
+        let exists = resource.namespaced && (verb == Verb::Create || verb == Verb::DeleteCollection);
+        return Err(if exists { ApiError::method_not_allowed() } else { ApiError::no_such_resource() });
+    }
+    if (resource.read_only && writes) || !possible {
+        return Err(ApiError::method_not_allowed());
+    }
+    Ok(())
+}
+
+async fn collect<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {MAX_BODY}"),
+        )),
+        Err(error) => Err(ApiError::bad_request(format!("failed to read the body: {error}"))),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
