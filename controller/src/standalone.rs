@@ -25,10 +25,12 @@ pub async fn run(args: StandaloneArgs) -> anyhow::Result<()> {
     let standalone = Standalone::open(&dir, &definitions, listener.local_addr()?).await?;
     let client = Client::new(standalone.local(), "default");
     let stop = CancellationToken::new();
+    let house = tokio::spawn(standalone.keep_house(stop.clone()));
     let api = tokio::spawn(standalone.serve(listener, &args.tls_san, stop.clone()).await?);
     let done = run::replica(client, args.replica).await;
     stop.cancel();
     api.await.context("the API ended")?;
+    house.await.context("the housekeeping ended")?;
     done
 }
 

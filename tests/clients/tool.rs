@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use skerry_tests::{ControlPlane, Plane, repository_root};
+use skerry_tests::{BareApi, ControlPlane, Plane, repository_root};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
@@ -24,6 +24,7 @@ pub struct Workbench {
     namespaces: AtomicUsize,
     /// Ended when dropped.
     _plane: Option<ControlPlane>,
+    _api: Option<BareApi>,
 }
 
 impl Workbench {
@@ -33,17 +34,20 @@ impl Workbench {
             Script::new(&clients).stderr(Stdio::inherit()).output().context("run tests/kube/clients.sh")?;
         ensure!(output.status.success(), "tests/kube/clients.sh failed: see above");
         let clients = String::from_utf8(output.stdout)?.trim().into();
-        let (kubeconfig, plane) = match server.as_deref() {
-            // Plug the standalone server in here: it is what is tested when nothing else is asked for.
-            None | Some("real") => {
-                let plane = ControlPlane::start(Plane::Kube).await?;
-                (plane.kubeconfig().to_owned(), Some(plane))
+        let (kubeconfig, plane, api) = match server.as_deref() {
+            None => {
+                let api = BareApi::start().await?;
+                (api.kubeconfig(), None, Some(api))
             }
-            Some(kubeconfig) => (kubeconfig.into(), None),
+            Some("real") => {
+                let plane = ControlPlane::start(Plane::Kube).await?;
+                (plane.kubeconfig().to_owned(), Some(plane), None)
+            }
+            Some(kubeconfig) => (kubeconfig.into(), None, None),
         };
         let home = tempfile::Builder::new().prefix("skerry-clients-").tempdir()?;
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 1_000_000;
-        Ok(Self { kubeconfig, clients, home, run, namespaces: AtomicUsize::new(0), _plane: plane })
+        Ok(Self { kubeconfig, clients, home, run, namespaces: AtomicUsize::new(0), _plane: plane, _api: api })
     }
 
     /// A client of that name in a namespace of its own.

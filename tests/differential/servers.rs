@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use libtest_mimic::Arguments;
-use skerry_tests::{ControlPlane, Plane};
+use skerry_tests::{BareApi, ControlPlane, Plane};
 
 /// Kubeconfigs of servers that run already; what is absent is started.
 #[derive(Debug, Default)]
@@ -98,6 +98,7 @@ pub struct Server {
     nobody: Connection,
     /// Ended when dropped.
     _plane: Option<ControlPlane>,
+    _api: Option<BareApi>,
 }
 
 /// A client that has a `Debug`.
@@ -117,10 +118,11 @@ impl Server {
         Ok(Self { _plane: Some(plane), ..server })
     }
 
-    /// Starts the server that is judged, and says whether it is the standalone one. Plug it in here; until then a second real one proves
-    /// that the harness sees no difference where there is none.
+    /// The server that is judged: the standalone one.
     async fn judged() -> Result<(Self, bool)> {
-        Ok((Self::real().await?, false))
+        let api = BareApi::start().await?;
+        let server = Self::at(&api.kubeconfig()).await?;
+        Ok((Self { _api: Some(api), ..server }, true))
     }
 
     async fn at(kubeconfig: &Path) -> Result<Self> {
@@ -134,7 +136,7 @@ impl Server {
         let mut stranger = nobody.clone();
         stranger.auth_info.token = Some("no-such-token".to_owned().into());
         let (admin, stranger, nobody) = (connect(config)?, connect(stranger)?, connect(nobody)?);
-        Ok(Self { admin, stranger, nobody, _plane: None })
+        Ok(Self { admin, stranger, nobody, _plane: None, _api: None })
     }
 
     /// The client of someone: `admin`, `stranger` (a token that no server knows) or `nobody` (no token).

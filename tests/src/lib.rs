@@ -1,6 +1,7 @@
 //! The harness of the whole-system tests and benchmarks: a real control plane, the real daemons, a real Docker Engine. Nothing here is a
 //! fake; what is missing on the machine is an error that says how to get it.
 
+mod bare_api;
 mod control_plane;
 mod daemon;
 mod docker;
@@ -10,6 +11,7 @@ mod registry;
 mod site;
 mod wait;
 
+pub use bare_api::BareApi;
 pub use control_plane::{ControlPlane, Plane};
 pub use daemon::{Daemon, free_port, repository_root, target_dir};
 pub use docker::{Containers, docker, run as docker_run};

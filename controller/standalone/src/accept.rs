@@ -59,20 +59,21 @@ pub fn form(accept: &str, origin: Origin) -> Result<Form, ApiError> {
         return Err(unrouted(&format!("{MEDIA_TYPES}, {STREAMS}")));
     }
     let clauses = clauses(accept);
-    let found = clauses.iter().filter(|clause| clause.matches_json() && clause.is_understood()).find_map(|clause| {
-        let version = match (clause.parameter("g"), clause.parameter("v")) {
-            ("meta.k8s.io", "v1") => "meta.k8s.io/v1",
-            ("meta.k8s.io", "v1beta1") => "meta.k8s.io/v1beta1",
-            _ if !clause.transforms() => return Some(Form::Plain),
-            _ => return None,
-        };
-        match clause.parameter("as") {
-            "Table" => Some(Form::Table(version)),
-            "PartialObjectMetadata" => Some(Form::Partial(version)),
-            "PartialObjectMetadataList" => Some(Form::PartialList(version)),
-            _ => None,
-        }
-    });
+    let found =
+        clauses.iter().filter(|clause| clause.matches_json() && clause.is_understood()).find_map(|clause| {
+            let version = match (clause.parameter("g"), clause.parameter("v")) {
+                ("meta.k8s.io", "v1") => "meta.k8s.io/v1",
+                ("meta.k8s.io", "v1beta1") => "meta.k8s.io/v1beta1",
+                _ if !clause.transforms() => return Some(Form::Plain),
+                _ => return None,
+            };
+            match clause.parameter("as") {
+                "Table" => Some(Form::Table(version)),
+                "PartialObjectMetadata" => Some(Form::Partial(version)),
+                "PartialObjectMetadataList" => Some(Form::PartialList(version)),
+                _ => None,
+            }
+        });
     found.ok_or_else(not_acceptable)
 }
 
@@ -82,15 +83,16 @@ pub fn discovery_form(accept: &str) -> Result<Option<&'static str>, ApiError> {
         return Ok(None);
     }
     let clauses = clauses(accept);
-    let found = clauses.iter().filter(|clause| clause.matches_json() && clause.is_understood()).find_map(|clause| {
-        let asked = (clause.parameter("g"), clause.parameter("v"), clause.parameter("as"));
-        match asked {
-            ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") => Some(Some("v2")),
-            ("apidiscovery.k8s.io", "v2beta1", "APIGroupDiscoveryList") => Some(Some("v2beta1")),
-            _ if !clause.transforms() => Some(None),
-            _ => None,
-        }
-    });
+    let found =
+        clauses.iter().filter(|clause| clause.matches_json() && clause.is_understood()).find_map(|clause| {
+            let asked = (clause.parameter("g"), clause.parameter("v"), clause.parameter("as"));
+            match asked {
+                ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") => Some(Some("v2")),
+                ("apidiscovery.k8s.io", "v2beta1", "APIGroupDiscoveryList") => Some(Some("v2beta1")),
+                _ if !clause.transforms() => Some(None),
+                _ => None,
+            }
+        });
     found.ok_or_else(not_acceptable)
 }
 
@@ -121,7 +123,9 @@ fn names_media_type(accept: &str) -> bool {
 fn clauses(accept: &str) -> Vec<Clause<'_>> {
     let mut clauses: Vec<_> = accept.split(',').take(MAX_ALTERNATIVES).filter_map(clause).collect();
     let rank = |clause: &Clause<'_>| (clause.kind == "*", clause.subkind == "*");
-    clauses.sort_by(|left, right| right.quality.total_cmp(&left.quality).then_with(|| rank(left).cmp(&rank(right))));
+    clauses.sort_by(|left, right| {
+        right.quality.total_cmp(&left.quality).then_with(|| rank(left).cmp(&rank(right)))
+    });
     clauses
 }
 
@@ -137,7 +141,9 @@ fn clause(text: &str) -> Option<Clause<'_>> {
     let mut clause = Clause { kind, subkind, quality: 1.0, parameters: Vec::new() };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         match name.trim_matches(' ') {
-            "q" => clause.quality = value.parse().ok().filter(|quality: &f32| quality.is_finite()).unwrap_or(0.0),
+            "q" => {
+                clause.quality = value.parse().ok().filter(|quality: &f32| quality.is_finite()).unwrap_or(0.0)
+            }
             name => clause.parameters.push((name, value.trim_matches(' '))),
         }
     }
@@ -167,12 +173,20 @@ mod tests {
             ("application/json;stream=watch", Ok(Form::Plain), Ok(Form::Plain)),
             ("application/json;as=Foo;g=meta.k8s.io;v=v1", Err(NONE), Err(NONE)),
             ("application/json;as=Table;g=meta.k8s.io;v=v2", Err(NONE), Err(NONE)),
-            ("*/*;as=Table;g=meta.k8s.io;v=v1", Ok(Form::Table("meta.k8s.io/v1")), Ok(Form::Table("meta.k8s.io/v1"))),
+            (
+                "*/*;as=Table;g=meta.k8s.io;v=v1",
+                Ok(Form::Table("meta.k8s.io/v1")),
+                Ok(Form::Table("meta.k8s.io/v1")),
+            ),
             ("application/vnd.kubernetes.protobuf,application/json", Ok(Form::Plain), Ok(Form::Plain)),
         ];
         for (accept, built_in, custom) in cases {
             let said = |form: Result<Form, ApiError>| form.map_err(|error| error.message);
-            assert_eq!(said(form(accept, Origin::BuiltIn)), built_in.map_err(str::to_owned), "{accept}, built-in");
+            assert_eq!(
+                said(form(accept, Origin::BuiltIn)),
+                built_in.map_err(str::to_owned),
+                "{accept}, built-in"
+            );
             assert_eq!(said(form(accept, Origin::Custom)), custom.map_err(str::to_owned), "{accept}, custom");
         }
     }
@@ -183,12 +197,17 @@ mod tests {
         assert_eq!(form(kubectl, Origin::Custom), Ok(Form::Table("meta.k8s.io/v1")));
         let later = "application/json;as=Table;v=v9;g=meta.k8s.io, application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
         assert_eq!(form(later, Origin::Custom), Ok(Form::PartialList("meta.k8s.io/v1")));
-        assert_eq!(form("application/json;as=Table;v=v1;g=meta.k8s.io;q=0.1, application/json", Origin::Custom), Ok(Form::Plain));
+        assert_eq!(
+            form("application/json;as=Table;v=v1;g=meta.k8s.io;q=0.1, application/json", Origin::Custom),
+            Ok(Form::Plain)
+        );
     }
 
     #[test]
     fn discovery_is_aggregated_for_those_who_ask() {
-        let ask = |version: &str| format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        let ask = |version: &str| {
+            format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
+        };
         assert_eq!(discovery_form(&format!("{},application/json", ask("v2"))), Ok(Some("v2")));
         assert_eq!(discovery_form(&format!("{},application/json", ask("v2beta1"))), Ok(Some("v2beta1")));
         assert_eq!(discovery_form(&format!("{},application/json", ask("v3"))), Ok(None));

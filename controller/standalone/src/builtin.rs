@@ -110,7 +110,9 @@ fn document(group: &str) -> &'static str {
 
 /// The components of a document. The rest of it is never built in memory.
 fn schemas(text: &str) -> Map<String, Value> {
-    let mut schemas = serde_json::from_str::<Document>(text).map(|document| document.components.schemas).unwrap_or_default();
+    let mut schemas = serde_json::from_str::<Document>(text)
+        .map(|document| document.components.schemas)
+        .unwrap_or_default();
     // It refers to itself a dozen times over, so its parsed form would grow with the power of the depth. Definitions are read only.
     if let Some(recursive) = schemas.get_mut(JSON_SCHEMA) {
         *recursive = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});

@@ -55,10 +55,9 @@ pub fn served(definition: &Value, created: &str) -> Value {
         served["spec"]["conversion"] = json!({"strategy": "None"});
     }
     let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
-    let stored: Vec<_> = versions.filter(|version| version["storage"] == true).map(|version| &version["name"]).collect();
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"lastTransitionTime": created, "message": message, "reason": reason, "status": "True", "type": kind})
-    };
+    let stored: Vec<_> =
+        versions.filter(|version| version["storage"] == true).map(|version| &version["name"]).collect();
+    let condition = |kind: &str, reason: &str, message: &str| json!({"lastTransitionTime": created, "message": message, "reason": reason, "status": "True", "type": kind});
     served["status"] = json!({
         "acceptedNames": names,
         "conditions": [
@@ -72,7 +71,10 @@ pub fn served(definition: &Value, created: &str) -> Value {
 
 /// The version that is stored, if it is served.
 pub(crate) fn storage_version(spec: &Value) -> Option<&Value> {
-    spec["versions"].as_array()?.iter().find(|version| version["storage"] == true && version["served"] == true)
+    spec["versions"]
+        .as_array()?
+        .iter()
+        .find(|version| version["storage"] == true && version["served"] == true)
 }
 
 /// The names with `singular` and `listKind` as the real server defaults them.

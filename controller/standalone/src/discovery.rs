@@ -26,7 +26,8 @@ pub fn api_versions(address: &str) -> Value {
 
 /// `/apis`.
 pub fn groups(resources: &[Resource]) -> Value {
-    let groups: Vec<_> = named_groups(resources).into_iter().map(|group| described(resources, group)).collect();
+    let groups: Vec<_> =
+        named_groups(resources).into_iter().map(|group| described(resources, group)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -59,7 +60,8 @@ pub fn kinds(resources: &[Resource], group: &str, version: &str) -> Option<Value
         }));
     }
     let first = resources.iter().find(|own| own.group == group && own.version == version)?;
-    let mut list = json!({"kind": "APIResourceList", "groupVersion": first.api_version(), "resources": listed});
+    let mut list =
+        json!({"kind": "APIResourceList", "groupVersion": first.api_version(), "resources": listed});
     // The core group's list has none in the real server.
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
@@ -74,7 +76,10 @@ pub fn aggregated_core(resources: &[Resource], version: &str) -> Aggregated {
 
 /// `/apis` in the aggregated form.
 pub fn aggregated_groups(resources: &[Resource], version: &str) -> Aggregated {
-    aggregated(named_groups(resources).into_iter().map(|group| aggregated_group(resources, group)).collect(), version)
+    aggregated(
+        named_groups(resources).into_iter().map(|group| aggregated_group(resources, group)).collect(),
+        version,
+    )
 }
 
 /// `/version`.
@@ -90,10 +95,13 @@ pub fn version() -> Value {
 /// `/`: the paths that are served, sorted. `more` are those that the caller serves beside the API: `/healthz`, `/metrics`.
 pub fn paths(resources: &[Resource], more: &[&str]) -> Value {
     let mut paths: Vec<String> = more.iter().map(|path| (*path).to_owned()).collect();
-    paths.extend(["/api", "/api/v1", "/apis", "/apis/", "/openapi/v3", "/openapi/v3/", "/version"].map(str::to_owned));
+    paths.extend(
+        ["/api", "/api/v1", "/apis", "/apis/", "/openapi/v3", "/openapi/v3/", "/version"].map(str::to_owned),
+    );
     for group in named_groups(resources) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions(resources, group).into_iter().map(|version| format!("/apis/{group}/{version}")));
+        paths
+            .extend(versions(resources, group).into_iter().map(|version| format!("/apis/{group}/{version}")));
     }
     paths.sort();
     paths.dedup();
@@ -115,7 +123,9 @@ fn named_groups(resources: &[Resource]) -> Vec<&str> {
 }
 
 fn versions<'a>(resources: &'a [Resource], group: &str) -> Vec<&'a str> {
-    distinct(resources.iter().filter(|resource| resource.group == group).map(|resource| resource.version.as_str()))
+    distinct(
+        resources.iter().filter(|resource| resource.group == group).map(|resource| resource.version.as_str()),
+    )
 }
 
 fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -130,7 +140,8 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 /// The kinds of one version, sorted by their plural as the real server sorts them.
 fn sorted<'a>(resources: &'a [Resource], group: &str, version: &str) -> Vec<&'a Resource> {
-    let mut found: Vec<_> = resources.iter().filter(|own| own.group == group && own.version == version).collect();
+    let mut found: Vec<_> =
+        resources.iter().filter(|own| own.group == group && own.version == version).collect();
     found.sort_by(|left, right| left.plural.cmp(&right.plural));
     found
 }

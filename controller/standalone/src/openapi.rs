@@ -44,7 +44,8 @@ pub const IMMUTABLE: &str = "public, immutable";
 impl Documents {
     /// `definitions` are the CRDs as written.
     pub fn new(definitions: &[Value]) -> Self {
-        let built_in = builtin::DOCUMENTS.map(|(path, text)| (path.to_owned(), Cow::Borrowed(text.trim_end())));
+        let built_in =
+            builtin::DOCUMENTS.map(|(path, text)| (path.to_owned(), Cow::Borrowed(text.trim_end())));
         let custom = custom::documents(definitions).into_iter().map(|(path, text)| (path, Cow::Owned(text)));
         let documents: BTreeMap<_, _> = built_in
             .into_iter()
@@ -54,7 +55,8 @@ impl Documents {
         let entry = |(path, document): (&String, &Document)| {
             (path.clone(), json!({"serverRelativeURL": location(path, &document.hash)}))
         };
-        let index = json!({"paths": documents.iter().map(entry).collect::<serde_json::Map<_, _>>()}).to_string();
+        let index =
+            json!({"paths": documents.iter().map(entry).collect::<serde_json::Map<_, _>>()}).to_string();
         Self { documents, index }
     }
 

@@ -71,11 +71,15 @@ impl Resource {
     pub fn verbs(&self) -> &'static [&'static str] {
         match self.origin {
             _ if self.read_only => &["get", "list", "watch"],
-            Origin::Custom => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+            Origin::Custom => {
+                &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+            }
             Origin::BuiltIn if self.group.is_empty() && self.plural == "namespaces" => {
                 &["create", "delete", "get", "list", "patch", "update", "watch"]
             }
-            Origin::BuiltIn => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            Origin::BuiltIn => {
+                &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+            }
         }
     }
 

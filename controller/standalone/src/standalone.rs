@@ -100,7 +100,19 @@ impl Standalone {
         LocalApi(self.api.clone())
     }
 
-    /// Serves HTTPS on the listener and tidies up after writes, until `stop`. Writes the admin's kubeconfig first.
+    /// Does what a cluster's controller manager does, until `stop`: dependents follow their owners, the content of a namespace follows
+    /// the namespace.
+    pub fn keep_house(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let server = self.server.clone();
+        async move {
+            tokio::select! {
+                () = server.keep_house() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Serves HTTPS on the listener, until `stop`. Writes the admin's kubeconfig first.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -120,18 +132,8 @@ impl Standalone {
         kubeconfig.refresh(now)?;
         info!("the API is at https://{address}; kubectl --kubeconfig {}", self.dir.join(ADMIN_KUBECONFIG).display());
         Ok(async move {
-            let server = self.server.clone();
-            let house = async {
-                tokio::select! {
-                    () = server.keep_house() => {}
-                    () = stop.cancelled() => {}
-                }
-            };
-            tokio::join!(
-                serve::serve(listener, tls, users, self.api, stop.clone()),
-                kubeconfig.keep(certificate, stop.clone()),
-                house,
-            );
+            let api = serve::serve(listener, tls, users, self.api, stop.clone());
+            tokio::join!(api, kubeconfig.keep(certificate, stop.clone()));
         })
     }
 }

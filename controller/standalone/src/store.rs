@@ -32,7 +32,6 @@ mod backup;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -233,7 +232,7 @@ pub struct Store {
     writer: Option<JoinHandle<()>>,
     dir: PathBuf,
     /// Held locked as long as the files are open; the last field, so that it goes last.
-    _lock: File,
+    _lock: directory::Lock,
 }
 
 /// What the writer, the readers and the watches have in common.

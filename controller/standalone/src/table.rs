@@ -49,13 +49,19 @@ impl Include {
 }
 
 /// Turns an object or a list of `resource` into `form`. A Status stays as it is.
-pub fn transform(value: Value, form: Form, resource: &Resource, options: &Options) -> Result<Value, ApiError> {
+pub fn transform(
+    value: Value,
+    form: Form,
+    resource: &Resource,
+    options: &Options,
+) -> Result<Value, ApiError> {
     let list = value["kind"] == resource.list_kind.as_str();
     if value["kind"] == "Status" {
         return Ok(value);
     }
     let refused = |asked: &str, is: &str| {
-        let message = format!("you requested {asked}, but the requested object is {is} ({})", go_type(resource, list));
+        let message =
+            format!("you requested {asked}, but the requested object is {is} ({})", go_type(resource, list));
         ApiError::new(406, "NotAcceptable", message)
     };
     match form {
@@ -112,7 +118,9 @@ fn cell(column: &Column, path: Option<&Path>, object: &Value, now: Timestamp) ->
         ("string", Value::Null) => "<no value>".into(),
         ("string", Value::Number(number)) => go_number(number).into(),
         ("string", Value::Bool(flag)) => flag.to_string().into(),
-        ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("number", Value::Number(_)) => found.clone(),
+        ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("number", Value::Number(_)) => {
+            found.clone()
+        }
         ("integer", Value::Number(number)) => integer(number),
         ("date", Value::String(text)) => age::since(Some(text), now).into(),
         _ => Value::Null,
@@ -138,7 +146,8 @@ fn go_number(number: &Number) -> String {
         Some(float) => {
             let text = format!("{float:e}");
             let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+            let (sign, exponent) =
+                exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
             format!("{digits}e{sign}{exponent:0>2}")
         }
     }
@@ -151,7 +160,9 @@ fn objects(value: &Value, list: bool) -> Vec<&Value> {
 /// `resourceVersion` and, of a list, how to go on.
 fn list_meta(value: &Value, list: bool) -> Value {
     let mut meta = Map::new();
-    for name in ["resourceVersion", "continue", "remainingItemCount"].into_iter().take(if list { 3 } else { 1 }) {
+    for name in
+        ["resourceVersion", "continue", "remainingItemCount"].into_iter().take(if list { 3 } else { 1 })
+    {
         let own = &value["metadata"][name];
         if !own.is_null() && *own != "" {
             meta.insert(name.to_owned(), own.clone());
@@ -175,7 +186,9 @@ fn whole(object: &Value, resource: &Resource) -> Value {
 /// The Go type that the real server names in its refusal.
 fn go_type(resource: &Resource, list: bool) -> String {
     let package = match (resource.origin, resource.group.as_str()) {
-        (Origin::Custom, _) => return format!("*unstructured.Unstructured{}", if list { "List" } else { "" }),
+        (Origin::Custom, _) => {
+            return format!("*unstructured.Unstructured{}", if list { "List" } else { "" });
+        }
         (Origin::BuiltIn, "" | "events.k8s.io") => "core",
         (Origin::BuiltIn, group) => group.split('.').next().unwrap_or_default(),
     };

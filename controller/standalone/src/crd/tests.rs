@@ -33,7 +33,8 @@ fn a_definition_is_served_as_the_real_server_completes_it() {
 fn a_kind_has_the_names_the_scope_and_a_whole_schema() {
     let meta = builtin::object_meta();
     let kinds: Vec<_> = recorded().iter().map(|definition| resource(definition, &meta).unwrap()).collect();
-    let said: Vec<_> = kinds.iter().map(|kind| (kind.full_name(), kind.list_kind.as_str(), kind.namespaced)).collect();
+    let said: Vec<_> =
+        kinds.iter().map(|kind| (kind.full_name(), kind.list_kind.as_str(), kind.namespaced)).collect();
     let expected =
         [("edgeapps.skerry.dev", "EdgeAppList", true), ("edgenodes.skerry.dev", "EdgeNodeList", false)];
     assert_eq!(said, expected.map(|(name, list, namespaced)| (name.to_owned(), list, namespaced)));

@@ -8,7 +8,9 @@ fn recorded() -> Value {
 fn resources() -> Vec<Resource> {
     let mut resources = builtin::resources();
     let definitions = recorded()["definitions"].as_array().unwrap().clone();
-    resources.extend(definitions.iter().map(|definition| crd::resource(definition, &builtin::object_meta()).unwrap()));
+    resources.extend(
+        definitions.iter().map(|definition| crd::resource(definition, &builtin::object_meta()).unwrap()),
+    );
     resources
 }
 
@@ -16,9 +18,11 @@ fn resources() -> Vec<Resource> {
 fn without_writes(real: &mut Value) {
     match real {
         Value::Object(fields) => {
-            let name = fields.get("name").or(fields.get("resource")).and_then(Value::as_str).unwrap_or_default();
+            let name =
+                fields.get("name").or(fields.get("resource")).and_then(Value::as_str).unwrap_or_default();
             if let Some(subresource) = name.strip_prefix("customresourcedefinitions") {
-                let verbs = if subresource.is_empty() { json!(["get", "list", "watch"]) } else { json!(["get"]) };
+                let verbs =
+                    if subresource.is_empty() { json!(["get", "list", "watch"]) } else { json!(["get"]) };
                 fields.insert("verbs".to_owned(), verbs);
                 if let Some(subresources) = fields.get_mut("subresources") {
                     subresources[0]["verbs"] = json!(["get"]);
@@ -67,7 +71,10 @@ fn aggregated_discovery_is_that_of_the_real_server() {
     let ours: Value = serde_json::from_str(&aggregated_groups(&resources, "v2").body).unwrap();
     assert_eq!(ours, recorded["aggregated"]["/apis"]);
     let older: Value = serde_json::from_str(&aggregated_groups(&resources, "v2beta1").body).unwrap();
-    assert_eq!((&older["apiVersion"], &older["items"]), (&"apidiscovery.k8s.io/v2beta1".into(), &ours["items"]));
+    assert_eq!(
+        (&older["apiVersion"], &older["items"]),
+        (&"apidiscovery.k8s.io/v2beta1".into(), &ours["items"])
+    );
 }
 
 #[test]

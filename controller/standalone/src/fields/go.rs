@@ -46,13 +46,13 @@ fn json_number(number: &Number) -> String {
     }
 }
 
-/// A number by `%v`: shortest digits, an exponent from 1e+21 and below 1e-04.
+/// A number by `%v`: shortest digits, with an exponent from 1e+06 and below 1e-04.
 fn number(number: &Number) -> String {
     let (None, Some(float)) = (number.as_i64(), number.as_f64()) else { return number.to_string() };
     let text = format!("{float:e}");
     let Some((digits, exponent)) = text.split_once('e') else { return text };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if float == 0.0 || (-4..21).contains(&exponent) {
+    if float == 0.0 || (-4..6).contains(&exponent) {
         return float.to_string();
     }
     let sign = if exponent < 0 { '-' } else { '+' };

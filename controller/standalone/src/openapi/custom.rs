@@ -16,7 +16,8 @@ const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 /// The patches that a kind of a CRD takes.
-const PATCHES: [&str; 3] = ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+const PATCHES: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 
 /// Deeper than any schema that is served.
 const MAX_DEPTH: usize = 64;
@@ -39,7 +40,8 @@ pub(super) fn documents(definitions: &[Value]) -> BTreeMap<String, String> {
         for (path, item) in kind.paths() {
             document["paths"][path] = item;
         }
-        let stated = crd::storage_version(&definition["spec"]).map(|version| &version["schema"]["openAPIV3Schema"]);
+        let stated =
+            crd::storage_version(&definition["spec"]).map(|version| &version["schema"]["openAPIV3Schema"]);
         document["components"]["schemas"][&kind.component] = kind.schema(stated.unwrap_or(&Value::Null));
         document["components"]["schemas"][&kind.list_component] = kind.list_schema();
     }
@@ -82,14 +84,22 @@ impl<'a> Kind<'a> {
             if let Some(list) = list.as_object_mut() {
                 list.remove("parameters");
             }
-            paths.push((everywhere, json!({"get": list, "parameters": self.shared["parameters"]["everywhere"]})));
+            paths.push((
+                everywhere,
+                json!({"get": list, "parameters": self.shared["parameters"]["everywhere"]}),
+            ));
             format!("{base}/namespaces/{{namespace}}/{plural}")
         } else {
             everywhere
         };
         let scoped = self.scoped();
         let one = format!("{many}/{{name}}");
-        let collection = self.operation("deletecollection", &format!("delete{}Collection{scoped}", self.prefix), "", STATUS);
+        let collection = self.operation(
+            "deletecollection",
+            &format!("delete{}Collection{scoped}", self.prefix),
+            "",
+            STATUS,
+        );
         paths.push((
             many,
             json!({
@@ -120,7 +130,9 @@ impl<'a> Kind<'a> {
 
     /// What one object's path and its subresources' have in common.
     fn item(&self, subresource: &str) -> Value {
-        let operation = |action: &str, verb: &str| self.operation(action, &self.id(verb, subresource), subresource, &self.component);
+        let operation = |action: &str, verb: &str| {
+            self.operation(action, &self.id(verb, subresource), subresource, &self.component)
+        };
         json!({
             "get": operation("get", "read"), "put": operation("put", "replace"), "patch": operation("patch", "patch"),
             "parameters": self.path_parameters(true),
@@ -136,7 +148,8 @@ impl<'a> Kind<'a> {
             }));
         }
         let shared = self.shared["parameters"]["path"].as_array().into_iter().flatten();
-        parameters.extend(shared.filter(|own| self.resource.namespaced || own["name"] != "namespace").cloned());
+        parameters
+            .extend(shared.filter(|own| self.resource.namespaced || own["name"] != "namespace").cloned());
         parameters.into()
     }
 
@@ -165,7 +178,8 @@ impl<'a> Kind<'a> {
             "delete" => json!({"content": content(DELETE_OPTIONS)}),
             "patch" => {
                 let schema = json!({"schema": {"$ref": format!("{REFERENCE}{PATCH}")}});
-                let content: Map<_, _> = PATCHES.iter().map(|media| ((*media).to_owned(), schema.clone())).collect();
+                let content: Map<_, _> =
+                    PATCHES.iter().map(|media| ((*media).to_owned(), schema.clone())).collect();
                 json!({"content": content, "required": true})
             }
             _ => return operation,
@@ -177,7 +191,8 @@ impl<'a> Kind<'a> {
     fn description(&self, action: &str, subresource: &str) -> String {
         let kind = &self.resource.kind;
         let of = if subresource.is_empty() { String::new() } else { format!(" {subresource} of") };
-        let article = if kind.starts_with(['A', 'E', 'I', 'O', 'U', 'a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        let article =
+            if kind.starts_with(['A', 'E', 'I', 'O', 'U', 'a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
         match action {
             "list" => format!("list objects of kind {kind}"),
             "post" => format!("create {article} {kind}"),
@@ -220,14 +235,25 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// The real server says of an int-or-string in both ways that it is one, and leaves `type` out.
+/// The real server writes out what `x-kubernetes-int-or-string` means, unless the definition does.
 fn unfold(schema: &mut Value, depth: usize) {
     if depth > MAX_DEPTH {
         return;
     }
     let Some(node) = schema.as_object_mut() else { return };
-    if node.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !node.contains_key("anyOf") {
-        node.insert("anyOf".to_owned(), json!([{"type": "integer"}, {"type": "string"}]));
+    if node.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+        let either = json!([{"type": "integer"}, {"type": "string"}]);
+        let first = node.get("allOf").and_then(|all| all.get(0)?.get("anyOf"));
+        match node.get("anyOf") {
+            _ if first == Some(&either) => {}
+            Some(own) if *own == either => {}
+            None => _ = node.insert("anyOf".to_owned(), either),
+            Some(_) => {
+                let mut all = vec![json!({"anyOf": either})];
+                all.extend(node.get("allOf").and_then(Value::as_array).into_iter().flatten().cloned());
+                node.insert("allOf".to_owned(), all.into());
+            }
+        }
     }
     for child in ["items", "additionalProperties"] {
         if let Some(child) = node.get_mut(child) {

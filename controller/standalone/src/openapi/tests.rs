@@ -19,7 +19,8 @@ fn slim(node: &mut Value) {
     match node {
         Value::Object(fields) => {
             if let Some(Value::Array(parameters)) = fields.get_mut("parameters") {
-                let mut names: Vec<_> = parameters.iter().map(|own| own["name"].as_str().unwrap().to_owned()).collect();
+                let mut names: Vec<_> =
+                    parameters.iter().map(|own| own["name"].as_str().unwrap().to_owned()).collect();
                 names.sort();
                 *parameters = names.into_iter().map(Value::from).collect();
             }
@@ -60,7 +61,9 @@ fn kubectl_finds_the_patch_that_takes_field_validation() {
             let patch = &item["patch"];
             let parameters = patch["parameters"].as_array().into_iter().flatten();
             patch["x-kubernetes-group-version-kind"]["kind"] == kind
-                && parameters.into_iter().any(|own| own["name"] == "fieldValidation" && own["schema"]["type"] == "string")
+                && parameters
+                    .into_iter()
+                    .any(|own| own["name"] == "fieldValidation" && own["schema"]["type"] == "string")
         });
         assert!(found, "{kind}");
     }
@@ -79,4 +82,34 @@ fn the_index_leads_to_documents_that_never_change() {
         assert!(matches!(documents.find(path, "AA"), Answer::Moved(location) if location == url));
     }
     assert!(matches!(documents.find("nope", ""), Answer::Missing));
+}
+
+#[test]
+fn the_definitions_of_this_source_tree_have_documents() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|up| up.join("deploy/crds"))
+        .find(|up| up.is_dir());
+    let files = std::fs::read_dir(folder.unwrap()).unwrap();
+    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let definitions: Vec<Value> = texts.map(|text| serde_yaml::from_str(&text).unwrap()).collect();
+    let documents = Documents::new(&definitions);
+    for definition in &definitions {
+        let spec = &definition["spec"];
+        let path = format!(
+            "apis/{}/{}",
+            spec["group"].as_str().unwrap(),
+            spec["versions"][0]["name"].as_str().unwrap()
+        );
+        let Answer::Serve { document, .. } = documents.find(&path, "") else {
+            panic!("{path} is not served")
+        };
+        let document: Value = serde_json::from_str(&document.text).unwrap();
+        let kind = &spec["names"]["kind"];
+        let mut schemas = document["components"]["schemas"].as_object().unwrap().values();
+        assert!(
+            schemas.any(|schema| schema["x-kubernetes-group-version-kind"][0]["kind"] == *kind),
+            "{kind}"
+        );
+    }
 }

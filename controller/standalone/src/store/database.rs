@@ -277,10 +277,9 @@ pub(super) fn stored(revision: u64) -> i64 {
 /// Tells damage from other failures.
 pub(super) fn failure(file: &Path, source: rusqlite::Error) -> OpenError {
     let file = file.to_owned();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            OpenError::Corrupt { file, why: source.to_string() }
-        }
-        _ => OpenError::Database { file, source },
+    if matches!(source.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
+        OpenError::Corrupt { file, why: source.to_string() }
+    } else {
+        OpenError::Database { file, source }
     }
 }

@@ -12,12 +12,34 @@ const LOCK: &str = "lock";
 /// More than the digits of any pid.
 const MAX_PID_TEXT: u64 = 20;
 
-/// Makes the folder if it is absent, for its owner alone, and locks it. The lock goes with the returned file, or the process.
-pub(super) fn claim(dir: &Path) -> Result<File, OpenError> {
+/// The right to use a folder, until it is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Writes down who holds it.
+    fn tell(&mut self) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.rewind()?;
+        write!(self.0, "{}", std::process::id())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that was just forked, and has not yet become another program, has it open too.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "failed to unlock the data directory");
+        }
+    }
+}
+
+/// Makes the folder if it is absent, for its owner alone, and locks it.
+pub(super) fn claim(dir: &Path) -> Result<Lock, OpenError> {
     make(dir).map_err(|source| OpenError::Files { path: dir.to_owned(), source })?;
     let path = dir.join(LOCK);
     let files = |source| OpenError::Files { path: path.clone(), source };
-    let mut lock = OpenOptions::new()
+    let lock = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -32,10 +54,8 @@ pub(super) fn claim(dir: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(source)) => return Err(files(source)),
     }
-    lock.set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| write!(lock, "{}", std::process::id()))
-        .map_err(files)?;
+    let mut lock = Lock(lock);
+    lock.tell().map_err(files)?;
     Ok(lock)
 }
 

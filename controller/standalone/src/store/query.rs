@@ -82,7 +82,7 @@ pub(super) fn plain(
     if !sealed {
         return Ok(Bytes::from(value));
     }
-    let opened = vault.unseal(&Place::Object { resource, path, revision }, value);
+    let opened = vault.unseal(&Place::Object { resource, path, revision }, &value);
     opened.map(Bytes::from).map_err(|source| unreadable(format!("{resource} {path}"), source))
 }
 
@@ -217,7 +217,7 @@ pub(super) fn file(connection: &Connection, vault: &Vault, name: &str) -> Result
         .optional()?;
     match found {
         Some((true, content)) => {
-            let opened = vault.unseal(&Place::File { name }, content);
+            let opened = vault.unseal(&Place::File { name }, &content);
             opened.map(Some).map_err(|source| unreadable(format!("file {name}"), source))
         }
         Some((false, content)) => Ok(Some(content)),

@@ -112,7 +112,7 @@ impl Vault {
     }
 
     /// Opens what is sealed.
-    pub(super) fn unseal(&self, place: &Place<'_>, sealed: Vec<u8>) -> Result<Vec<u8>, KeyError> {
+    pub(super) fn unseal(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
         let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         sealer.ok_or_else(|| KeyError::Missing { path: self.dir.join(KEY_FILE) })?.unseal(place, sealed)
     }
@@ -212,7 +212,7 @@ impl Sealer {
         Ok(sealed)
     }
 
-    fn unseal(&self, place: &Place<'_>, sealed: Vec<u8>) -> Result<Vec<u8>, KeyError> {
+    fn unseal(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
         let place = place.bytes();
         let (&format, rest) = sealed.split_first().ok_or(KeyError::Altered)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(KeyError::Altered)?;

@@ -1,5 +1,7 @@
 //! Tests of the store as its callers see it, and what they share.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod backups;
 mod crash;
 mod model;

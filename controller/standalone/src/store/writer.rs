@@ -35,6 +35,9 @@ const STEP_BYTES: u64 = 1 << 20;
 const LONG_WAL_PAGES: i64 = 16_384;
 const LONG_WAL_WAIT: Duration = Duration::from_millis(100);
 
+#[cfg(test)]
+type Errand = Box<dyn FnOnce(&mut Writer) + Send>;
+
 /// What the writer is to do.
 pub(super) enum Task {
     Write {
@@ -49,7 +52,7 @@ pub(super) enum Task {
     },
     /// Lets a test set up a fault or do the work of a timer.
     #[cfg(test)]
-    Run(Option<Box<dyn FnOnce(&mut Writer) + Send>>),
+    Run(Option<Errand>),
 }
 
 /// The object that was written; None if the task was about none.

@@ -13,8 +13,12 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
     let age = age::since(object["metadata"]["creationTimestamp"].as_str(), now);
     match resource.plural.as_str() {
         "namespaces" => vec![name.clone(), text(&object["status"]["phase"]).into(), age.into()],
-        "secrets" => vec![name.clone(), text(&object["type"]).into(), size(&object["data"]).into(), age.into()],
-        "configmaps" => vec![name.clone(), (size(&object["data"]) + size(&object["binaryData"])).into(), age.into()],
+        "secrets" => {
+            vec![name.clone(), text(&object["type"]).into(), size(&object["data"]).into(), age.into()]
+        }
+        "configmaps" => {
+            vec![name.clone(), (size(&object["data"]) + size(&object["binaryData"])).into(), age.into()]
+        }
         "leases" => vec![name.clone(), text(&object["spec"]["holderIdentity"]).into(), age.into()],
         "controllerrevisions" => {
             let revision = object["revision"].as_i64().unwrap_or(0);
@@ -23,13 +27,16 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         "certificatesigningrequests" => {
             let spec = &object["spec"];
             let duration = spec["expirationSeconds"].as_i64().map_or_else(none, age::human);
-            let signer = spec["signerName"].as_str().filter(|name| !name.is_empty()).map_or_else(none, str::to_owned);
+            let signer =
+                spec["signerName"].as_str().filter(|name| !name.is_empty()).map_or_else(none, str::to_owned);
             let cells = [age, signer, text(&spec["username"]).to_owned(), duration, request_state(object)];
             std::iter::once(name.clone()).chain(cells.map(Value::from)).collect()
         }
         "customresourcedefinitions" => definition(object),
         "events" => event(object, now),
-        _ => std::iter::once(name.clone()).chain(resource.columns.iter().skip(1).map(|_| Value::Null)).collect(),
+        _ => std::iter::once(name.clone())
+            .chain(resource.columns.iter().skip(1).map(|_| Value::Null))
+            .collect(),
     }
 }
 
@@ -59,7 +66,11 @@ fn controller(object: &Value) -> String {
 
 fn request_state(object: &Value) -> String {
     let has = |kind: &str| {
-        object["status"]["conditions"].as_array().into_iter().flatten().any(|condition| condition["type"] == kind)
+        object["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == kind)
     };
     let mut state = if has("Denied") {
         "Denied"
@@ -80,14 +91,18 @@ fn request_state(object: &Value) -> String {
 
 fn definition(object: &Value) -> Vec<Value> {
     let spec = &object["spec"];
-    let served = spec["versions"].as_array().into_iter().flatten().filter(|version| version["served"] == true);
+    let served =
+        spec["versions"].as_array().into_iter().flatten().filter(|version| version["served"] == true);
     let mut versions: Vec<_> = served
-        .map(|version| format!("{}{}", text(&version["name"]), if version["storage"] == true { "(storage)" } else { "" }))
+        .map(|version| {
+            format!("{}{}", text(&version["name"]), if version["storage"] == true { "(storage)" } else { "" })
+        })
         .collect();
     versions.sort();
     let short: Vec<_> = spec["names"]["shortNames"].as_array().into_iter().flatten().map(text).collect();
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    let established = conditions.into_iter().any(|own| own["type"] == "Established" && own["status"] == "True");
+    let established =
+        conditions.into_iter().any(|own| own["type"] == "Established" && own["status"] == "True");
     let metadata = &object["metadata"];
     vec![
         metadata["name"].clone(),
@@ -107,7 +122,8 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
     let set = |time: &Value| time.as_str().filter(|time| !time.is_empty()).map(str::to_owned);
     let about = either("involvedObject", "regarding");
     let source = either("source", "deprecatedSource");
-    let first = set(either("firstTimestamp", "deprecatedFirstTimestamp")).or_else(|| set(&object["eventTime"]));
+    let first =
+        set(either("firstTimestamp", "deprecatedFirstTimestamp")).or_else(|| set(&object["eventTime"]));
     let series = &object["series"];
     let (last, count) = if series.is_object() {
         (set(&series["lastObservedTime"]), series["count"].as_i64().unwrap_or(0))
@@ -120,7 +136,9 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
         "" => kind,
         name => format!("{kind}/{name}"),
     };
-    let or = |own: &Value, other: &Value| if text(own).is_empty() { text(other).to_owned() } else { text(own).to_owned() };
+    let or = |own: &Value, other: &Value| {
+        if text(own).is_empty() { text(other).to_owned() } else { text(own).to_owned() }
+    };
     let component = or(&source["component"], either("reportingComponent", "reportingController"));
     let source = match or(&source["host"], &object["reportingInstance"]).as_str() {
         "" => component,

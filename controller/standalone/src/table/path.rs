@@ -26,9 +26,16 @@ enum Step {
     Any,
     /// `..`
     Descend,
-    Slice { from: Option<i64>, to: To, step: Option<i64> },
+    Slice {
+        from: Option<i64>,
+        to: To,
+        step: Option<i64>,
+    },
     Union(Vec<Path>),
-    Filter { left: Path, test: Option<(Comparison, Operand)> },
+    Filter {
+        left: Path,
+        test: Option<(Comparison, Operand)>,
+    },
 }
 
 /// Where a slice ends.
@@ -167,7 +174,9 @@ fn filter_end(text: &str) -> Option<usize> {
 
 fn filter(text: &str) -> Option<Step> {
     let sign = |character: char| "!<>=".contains(character);
-    let Some(start) = text.find(sign) else { return Some(Step::Filter { left: Path::parse(text.trim())?, test: None }) };
+    let Some(start) = text.find(sign) else {
+        return Some(Step::Filter { left: Path::parse(text.trim())?, test: None });
+    };
     let (left, rest) = text.split_at(start);
     let end = rest.find(|character| !sign(character))?;
     let (operator, right) = rest.split_at(end);
@@ -188,7 +197,9 @@ fn operand(text: &str) -> Option<Operand> {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         _ if text.starts_with(['@', '$', '.']) => return Path::parse(text).map(Operand::Path),
-        _ if text.starts_with('\'') => text.strip_prefix('\'')?.strip_suffix('\'')?.replace("\\'", "'").into(),
+        _ if text.starts_with('\'') => {
+            text.strip_prefix('\'')?.strip_suffix('\'')?.replace("\\'", "'").into()
+        }
         // A string or a number as JSON writes it.
         _ => serde_json::from_str(text).ok()?,
     };
@@ -269,7 +280,9 @@ fn bounds(length: usize, from: i64, to: To) -> Option<(usize, usize)> {
 
 /// Whether a filter keeps `item`. None: an error, as when two values are not comparable.
 fn passes(item: &Value, left: &Path, test: Option<&(Comparison, Operand)>) -> Option<bool> {
-    let Some((comparison, right)) = test else { return Some(left.find(item).is_some_and(|found| !found.is_empty())) };
+    let Some((comparison, right)) = test else {
+        return Some(left.find(item).is_some_and(|found| !found.is_empty()));
+    };
     let left = left.find(item)?;
     let right = match right {
         Operand::Literal(value) => vec![value],
@@ -297,9 +310,11 @@ fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
         (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
-        (Value::Number(left), Value::Number(right)) if left.is_f64() == right.is_f64() => {
-            left.as_i64().zip(right.as_i64()).map(|(left, right)| left.cmp(&right)).or_else(|| floats(left, right))
-        }
+        (Value::Number(left), Value::Number(right)) if left.is_f64() == right.is_f64() => left
+            .as_i64()
+            .zip(right.as_i64())
+            .map(|(left, right)| left.cmp(&right))
+            .or_else(|| floats(left, right)),
         _ => None,
     }
 }

@@ -10,7 +10,11 @@ fn recorded() -> Value {
 fn resource(group: &str, plural: &str) -> Resource {
     let definitions = recorded()["definitions"].as_array().unwrap().clone();
     let custom = definitions.iter().filter_map(|definition| crd::resource(definition, &kinds::object_meta()));
-    kinds::resources().into_iter().chain(custom).find(|own| own.group == group && own.plural == plural).unwrap()
+    kinds::resources()
+        .into_iter()
+        .chain(custom)
+        .find(|own| own.group == group && own.plural == plural)
+        .unwrap()
 }
 
 /// The real server was asked at once, so the age of what it printed was none.
@@ -58,7 +62,8 @@ fn the_table_of_definitions_is_that_of_the_real_server() {
     let definitions = recorded["definitions"].as_array().unwrap();
     let object = definitions.iter().find(|own| own["metadata"]["name"] == "edgeapps.skerry.dev").unwrap();
     let resource = resource("apiextensions.k8s.io", "customresourcedefinitions");
-    let mut ours = transform(object.clone(), Form::Table(V1), &resource, &at(object, Include::Nothing)).unwrap();
+    let mut ours =
+        transform(object.clone(), Form::Table(V1), &resource, &at(object, Include::Nothing)).unwrap();
     name_columns(&mut ours);
     assert_eq!(ours, recorded["definition"]);
 }
@@ -82,7 +87,12 @@ fn lists_keep_what_is_needed_to_go_on() {
 fn a_form_that_does_not_fit_is_refused_in_the_real_servers_words() {
     let options = at(&Value::Null, Include::Metadata);
     let cases = [
-        ("", "namespaces", true, "you requested PartialObjectMetadata, but the requested object is a list (*core.NamespaceList)"),
+        (
+            "",
+            "namespaces",
+            true,
+            "you requested PartialObjectMetadata, but the requested object is a list (*core.NamespaceList)",
+        ),
         (
             "skerry.dev",
             "edgenodes",
@@ -122,12 +132,18 @@ fn a_request_for_a_certificate_says_what_became_of_it() {
         (json!({}), "Pending"),
         (json!({"conditions": [{"type": "Approved"}]}), "Approved"),
         (json!({"conditions": [{"type": "Approved"}], "certificate": "LS0="}), "Approved,Issued"),
-        (json!({"conditions": [{"type": "Approved"}, {"type": "Denied"}, {"type": "Failed"}]}), "Denied,Failed"),
+        (
+            json!({"conditions": [{"type": "Approved"}, {"type": "Denied"}, {"type": "Failed"}]}),
+            "Denied,Failed",
+        ),
     ];
     for (status, text) in cases {
         let object = json!({"metadata": {"name": "a"}, "spec": {}, "status": status});
         let cells = builtin::cells(&resource, &object, Timestamp::UNIX_EPOCH);
-        assert_eq!(cells, [json!("a"), "<unknown>".into(), "<none>".into(), "".into(), "<none>".into(), text.into()]);
+        assert_eq!(
+            cells,
+            [json!("a"), "<unknown>".into(), "<none>".into(), "".into(), "<none>".into(), text.into()]
+        );
     }
 }
 
@@ -136,12 +152,24 @@ fn cells_of_a_definitions_columns_follow_their_type() {
     let object = json!({"s": "x", "i": 7, "f": 2.75, "b": true, "l": ["a", 1], "n": null, "tiny": 0.000_012_5,
                         "t": "2025-12-31T23:00:00Z"});
     let cases = [
-        ("string", ".s", json!("x")), ("string", ".i", json!("7")), ("string", ".f", json!("2.75")),
-        ("string", ".b", json!("true")), ("string", ".l", json!("[\"a\",1]")), ("string", ".n", json!("<no value>")),
-        ("string", ".tiny", json!("1.25e-05")), ("string", ".missing", Value::Null), ("string", "broken[", Value::Null),
-        ("integer", ".i", json!(7)), ("integer", ".f", json!(2)), ("integer", ".s", Value::Null),
-        ("number", ".f", json!(2.75)), ("boolean", ".b", json!(true)), ("boolean", ".s", Value::Null),
-        ("date", ".t", json!("60m")), ("date", ".s", json!("<invalid>")), ("date", ".i", Value::Null),
+        ("string", ".s", json!("x")),
+        ("string", ".i", json!("7")),
+        ("string", ".f", json!("2.75")),
+        ("string", ".b", json!("true")),
+        ("string", ".l", json!("[\"a\",1]")),
+        ("string", ".n", json!("<no value>")),
+        ("string", ".tiny", json!("1.25e-05")),
+        ("string", ".missing", Value::Null),
+        ("string", "broken[", Value::Null),
+        ("integer", ".i", json!(7)),
+        ("integer", ".f", json!(2)),
+        ("integer", ".s", Value::Null),
+        ("number", ".f", json!(2.75)),
+        ("boolean", ".b", json!(true)),
+        ("boolean", ".s", Value::Null),
+        ("date", ".t", json!("60m")),
+        ("date", ".s", json!("<invalid>")),
+        ("date", ".i", Value::Null),
     ];
     for (kind, json_path, expected) in cases {
         let mut column = resource("skerry.dev", "edgenodes").columns.remove(0);

@@ -23,36 +23,30 @@ async fn write_for_ever(dir: &Path) {
     std::io::stdout().write_all(b"\n").unwrap();
     let window = Window { age: Duration::from_millis(100), least: 150, most: 400 };
     let store = Arc::new(Store::open(dir, Options { window, ..options() }).unwrap());
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                let resource = if writer == 0 { SECRETS } else { APPS };
-                let key = key(resource, "shop", &format!("w{writer}"));
-                let mut current = store.get(&key).await.unwrap();
-                loop {
-                    let expect =
-                        current.as_ref().map_or(Expect::Absent, |object| Expect::Revision(object.revision));
-                    let count = store.revision();
-                    let deletes = current.is_some() && count % 7 == 0;
-                    let change = if deletes { delete("last") } else { put(&text(&key.name, count)) };
-                    let object = store.write(key.clone(), expect, change).await.unwrap();
-                    let line = format!(
-                        "ack {} {} {} .\n",
-                        object.revision,
-                        key.name,
-                        if deletes { 0 } else { count }
-                    );
-                    // Not by println, which the test harness keeps to itself.
-                    std::io::stdout().write_all(line.as_bytes()).unwrap();
-                    current = (!deletes).then_some(object);
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = Arc::clone(&store);
+        writers.spawn(async move {
+            let resource = if writer == 0 { SECRETS } else { APPS };
+            let key = key(resource, "shop", &format!("w{writer}"));
+            let mut current = store.get(&key).await.unwrap();
+            while store.revision() > 0 {
+                let expect =
+                    current.as_ref().map_or(Expect::Absent, |object| Expect::Revision(object.revision));
+                let count = store.revision();
+                let deletes = current.is_some() && count.is_multiple_of(7);
+                let change = if deletes { delete("last") } else { put(&text(&key.name, count)) };
+                let object = store.write(key.clone(), expect, change).await.unwrap();
+                let line =
+                    format!("ack {} {} {} .\n", object.revision, key.name, if deletes { 0 } else { count });
+                // Not by println, which the test harness keeps to itself.
+                std::io::stdout().write_all(line.as_bytes()).unwrap();
+                current = (!deletes).then_some(object);
+            }
+        });
     }
+    // None of them ends but by a panic.
+    let _: Option<Result<(), _>> = writers.join_next().await;
 }
 
 /// None if the line is one of the test harness, or cut by the kill.

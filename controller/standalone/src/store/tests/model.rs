@@ -46,7 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let namespace = proptest::option::of(0..NAMESPACES.len());
     let right = proptest::bool::weighted(0.9);
     let step = prop_oneof![
-        8 => (key.clone(), right.clone()).prop_map(|(key, right)| Step::Put { key, right }),
+        8 => (key.clone(), right).prop_map(|(key, right)| Step::Put { key, right }),
         4 => (key, right).prop_map(|(key, right)| Step::Delete { key, right }),
         1 => (0u64..12).prop_map(|back| Step::Compact { back }),
         3 => (0..RESOURCES.len(), namespace.clone(), 0u64..15, 1usize..5)
@@ -158,9 +158,9 @@ async fn run(steps: Vec<Step>) {
                 };
                 let change = if deletes { delete("last") } else { put(&number.to_string()) };
                 let expected = model.write(key.clone(), expect, &change);
-                let written = store.write(key, expect, change).await.map_err(|error| match error {
-                    WriteError::Conflict { current } => current,
-                    other => panic!("{other}"),
+                let written = store.write(key, expect, change).await.map_err(|error| {
+                    let WriteError::Conflict { current } = error else { panic!("{error}") };
+                    current
                 });
                 assert_eq!(written, expected);
             }
