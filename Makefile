@@ -8,19 +8,20 @@ SHELL := bash
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 CORES := -p skerry-terms -p skerry-agent-core -p skerry-controller-core
 CRD_DIRS := charts/skerry/crds deploy/crds
 
 help: ## lists the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## from a bare machine to a page served by an edge node; leaves it running to play with
-	@deploy/demo.sh up
+demo: ## from a bare machine to a page served by an edge node, and leaves it running; KUBE=1: on a real kube-apiserver
+	@deploy/demo.sh up $(if $(KUBE),--kube)
 
 demo-down: ## ends everything that `make demo` started
 	@deploy/demo.sh down
 
-test: prepare ## all tests: pure, shells, and the whole system on a real API server and Docker
+test: prepare ## all tests: pure, shells, the standalone API against the real one, and the whole system on Docker
 	@echo "==> building"
 	@$(CARGO) build --workspace --bins
 	@echo "==> tests"
@@ -32,10 +33,11 @@ test-core: ## the pure crates only: no Docker, no API server, a few seconds
 test-system: prepare ## the whole-system tests only; FILTER=name picks some
 	@$(CARGO) test --workspace --test system -- $(FILTER)
 
-prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver and etcd
-	@tests/host/prepare.sh --docker --registry --go
+prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm
+	@tests/host/prepare.sh --docker --registry --go --clients
 	@tests/host/test-image.sh >/dev/null
 	@tests/kube/assets.sh >/dev/null
+	@tests/kube/clients.sh >/dev/null
 
 toolchain:
 	@tests/host/prepare.sh
@@ -80,8 +82,8 @@ bench: prepare ## measures the budgets, prints a table, writes target/bench.json
 	@$(CARGO) build --release -p skerry-controller
 	@$(CARGO) build --profile agent -p skerry-agent
 	@$(CARGO) build --release -p skerry-tests --bin skerry-bench
-	@ln -f target/agent/skerry-agent target/release/skerry-agent
-	@target/release/skerry-bench $(if $(ONLY),--only $(ONLY))
+	@ln -f $(TARGET)/agent/skerry-agent $(TARGET)/release/skerry-agent
+	@$(TARGET)/release/skerry-bench $(if $(ONLY),--only $(ONLY))
 
 clean: demo-down ## removes the build
 	@$(CARGO) clean

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# The main job on one machine: `kubectl apply` at one end, a served page at the other. Starts a real Kubernetes API,
-# the controller and one agent, and leaves them running to play with. Called by `make demo` and `make demo-down`.
+# The main job on one machine: `kubectl apply` at one end, a served page at the other. Starts the controller with its own
+# API, or beside a real kube-apiserver, and one agent, and leaves them running to play with. Called by `make demo` and
+# `make demo-down`.
 set -euo pipefail
 
 usage() {
   cat <<'USAGE'
-Usage: deploy/demo.sh up | down
+Usage: deploy/demo.sh up [--kube] | down
 
   up     installs what is missing (and says so first), builds, starts everything, applies deploy/examples/hello.yaml
+  --kube on a real kube-apiserver and etcd, which are built the first time (minutes, and a Go toolchain), in place of
+         the controller's own API
   down   ends everything that `up` started and removes what it made
 
   SKERRY_DEMO_DIR   where the demo keeps its files (default: ~/.local/state/skerry/demo)
@@ -26,7 +29,8 @@ source "$repository/tests/host/process.sh"
 say() { echo "==> $*"; }
 die() { echo "demo: $*" >&2; exit 1; }
 free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-kubectl() { "$kubectl" --kubeconfig "$dir/kube/kubeconfig" "$@"; }
+kubectl() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
+step() { say "$((++step))/$steps $*"; }
 engine_answers() { docker info >/dev/null 2>&1; }
 
 # `wait_for WHAT SECONDS COMMAND…`
@@ -42,13 +46,48 @@ wait_for() {
 # The ports of an earlier start while that runs, else new ones.
 choose_ports() {
   if [[ -f ports ]] && alive controller >/dev/null; then
-    read -r session_port ops_port <ports
+    read -r session_port ops_port api_port <ports
     return
   fi
-  session_port=7443 ops_port=8080
+  session_port=7443 ops_port=8080 api_port=6443
   until free "$session_port"; do session_port=$((session_port + 1)); done
   until free "$ops_port"; do ops_port=$((ops_port + 1)); done
-  echo "$session_port $ops_port" >ports
+  until free "$api_port"; do api_port=$((api_port + 1)); done
+  echo "$session_port $ops_port $api_port" >ports
+}
+
+# A demo stays on the API that it began on: the other one knows nothing of its node.
+check_api() {
+  [[ ! -f api-is || $(<api-is) == "$1" ]] || die "there is a demo on the other API: \`make demo-down\` first"
+}
+
+# The user's own kubectl, if it is not older than what Skerry is tested with.
+own_kubectl() {
+  local path
+  path=$(type -P kubectl) || return 1
+  [[ $("$path" version --client -o json 2>/dev/null) =~ \"gitVersion\":\ *\"v1\.([0-9]+) ]] &&
+    ((BASH_REMATCH[1] >= 29)) && echo "$path"
+}
+
+# Where neither pip nor dl.k8s.io is at hand, Debian has pip.
+get_kubectl() {
+  own_kubectl || "$repository/tests/kube/clients.sh" kubectl ||
+    { "$repository/tests/host/prepare.sh" --clients && "$repository/tests/kube/clients.sh" kubectl; }
+}
+
+start_kube() {
+  step "a Kubernetes API (built the first time, which takes minutes)"
+  kubectl=$("$repository/tests/kube/assets.sh")/kubectl
+  "$repository/tests/kube/control-plane.sh" up "$dir/kube" >/dev/null
+  kubectl apply --server-side -f "$repository/deploy/crds"
+  kubectl wait --for=condition=Established crd --all --timeout=30s >/dev/null
+}
+
+# `start_controller VERB FLAG…`
+start_controller() {
+  alive controller >/dev/null || launch controller "$target/debug/skerry-controller" "$@" \
+    --listen "127.0.0.1:$session_port" --http-listen "127.0.0.1:$ops_port"
+  wait_for "the controller is ready" 30 curl -sf "http://127.0.0.1:$ops_port/readyz"
 }
 
 # What was there before is not ours to remove.
@@ -63,28 +102,40 @@ note_what_was_there() {
 }
 
 up() {
-  mkdir -p "$dir" && cd "$dir"
-  trap 'trap - EXIT; echo; say "interrupted, cleaning up"; down; exit 130' INT TERM
+  local api=standalone step=0 steps=5 prepare=(--docker)
+  kubeconfig=$dir/api/admin.kubeconfig
+  if [[ ${1:-} == --kube ]]; then
+    api=kube steps=6 prepare+=(--go)
+    kubeconfig=$dir/kube/kubeconfig
+  fi
+  (umask 077 && mkdir -p "$dir") && cd "$dir"
+  # What is interrupted may have its output redirected, and the trap with it.
+  exec {screen}>&1
+  trap 'trap - EXIT; { echo; say "interrupted, cleaning up"; down; } >&$screen 2>&1; exit 130' INT TERM
   trap 'code=$?; ((code == 0)) || echo "demo: failed; the logs are in $dir; \`make demo-down\` removes everything" >&2' EXIT
 
+  check_api "$api"
   note_what_was_there
-  say "1/6 what the machine needs"
-  "$repository/tests/host/prepare.sh" --docker --go
+  step "what the machine needs"
+  "$repository/tests/host/prepare.sh" "${prepare[@]}"
   "$repository/tests/host/test-image.sh" >/dev/null
-  say "2/6 building the controller and the agent (minutes the first time)"
-  (cd "$repository" && cargo build --workspace --bins)
-  say "3/6 a Kubernetes API (built the first time, which takes minutes)"
-  kubectl=$("$repository/tests/kube/assets.sh")/kubectl
-  "$repository/tests/kube/control-plane.sh" up "$dir/kube" >/dev/null
-  kubectl apply --server-side -f "$repository/deploy/crds"
-  kubectl wait --for=condition=Established crd --all --timeout=30s >/dev/null
+  [[ $api == kube ]] || kubectl=$(get_kubectl)
+  step "building the controller and the agent (minutes the first time)"
+  (cd "$repository" && cargo build -p skerry-controller -p skerry-agent)
+  target=$(cd "$repository" && cargo metadata --no-deps --format-version 1 |
+    sed -E 's/.*"target_directory":"([^"]*)".*/\1/')
 
   choose_ports
-  say "4/6 the controller"
-  alive controller >/dev/null || launch controller "$repository/target/debug/skerry-controller" run \
-    --kubeconfig "$dir/kube/kubeconfig" --listen "127.0.0.1:$session_port" --http-listen "127.0.0.1:$ops_port"
-  wait_for "the controller is ready" 30 curl -sf "http://127.0.0.1:$ops_port/readyz"
-  say "5/6 an agent: the edge node $node"
+  echo "$api" >api-is
+  if [[ $api == kube ]]; then
+    start_kube
+    step "the controller"
+    start_controller run --kubeconfig "$kubeconfig"
+  else
+    step "the controller, with its own API"
+    start_controller standalone --data-dir "$dir/api" --api-listen "127.0.0.1:$api_port"
+  fi
+  step "an agent: the edge node $node"
   cat >agent.toml <<TOML
 node-name = "$node"
 controller = "http://127.0.0.1:$session_port"
@@ -93,10 +144,10 @@ state-dir = "$dir/agent"
 [labels]
 site = "hz"
 TOML
-  alive agent >/dev/null || launch agent "$repository/target/debug/skerry-agent" run --config "$dir/agent.toml"
+  alive agent >/dev/null || launch agent "$target/debug/skerry-agent" run --config "$dir/agent.toml"
   wait_for "the node joins" 30 kubectl get edgenode "$node"
   kubectl wait --for=condition=Ready "edgenode/$node" --timeout=60s >/dev/null
-  say "6/6 kubectl apply -f deploy/examples/hello.yaml"
+  step "kubectl apply -f deploy/examples/hello.yaml"
   kubectl apply -f "$here/examples/hello.yaml"
   kubectl wait --for=condition=Available edgeapp/hello --timeout=60s
   echo
@@ -110,7 +161,7 @@ TOML
 
 It runs. To play with it:
 
-  export KUBECONFIG=$dir/kube/kubeconfig PATH=${kubectl%/*}:\$PATH
+  export KUBECONFIG=$kubeconfig$([[ $kubectl -ef $(type -P kubectl) ]] || echo " PATH=${kubectl%/*}:\$PATH")
   kubectl get edgeapps -w
   kubectl patch edgeapp hello --type=json -p '[{"op": "replace",
     "path": "/spec/template/spec/containers/0/env/0/value", "value": "Hello again"}]' && sleep 3 && curl $page
@@ -143,8 +194,8 @@ down() {
   echo "demo: ended; nothing is left running"
 }
 
-case "${1:-}" in
-  up | down) "$1" ;;
+case "$*" in
+  up | 'up --kube' | down) "$@" ;;
   -h | --help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

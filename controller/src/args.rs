@@ -20,11 +20,14 @@ pub const SYSTEM_DATA_DIR: &str = "/var/lib/skerry-controller";
 const STANDALONE_EXAMPLES: &str = "\
 Examples:
   skerry-controller standalone
-  skerry-controller standalone --data-dir /srv/skerry --api-listen 0.0.0.0:6443 --allow-remote --tls-san skerry.plant.example
+  skerry-controller standalone --data-dir /srv/skerry --api-listen 0.0.0.0:6443 --allow-remote \\
+      --tls-san skerry.plant.example
   kubectl --kubeconfig /var/lib/skerry-controller/admin.kubeconfig get edgenodes
-  skerry-controller standalone user add ci --role editor --namespace plant-a --kubeconfig ci.kubeconfig
+  skerry-controller standalone user add ci --role editor --namespace plant-a \\
+      --kubeconfig ci.kubeconfig
   skerry-controller standalone backup /mnt/usb/skerry-2026-11-24.db
-  skerry-controller standalone restore /mnt/usb/skerry-2026-11-24.db --data-dir /srv/new --key-file secrets.key";
+  skerry-controller standalone restore /mnt/usb/skerry-2026-11-24.db --data-dir /srv/new \\
+      --key-file secrets.key";
 
 /// The cloud side of Skerry: watches EdgeApps and EdgeNodes, tells each edge node what to run, and writes what the nodes report.
 #[derive(Debug, Parser)]
@@ -40,6 +43,9 @@ pub enum Command {
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
     /// Run the controller with an API of its own, without a Kubernetes cluster
+    ///
+    /// It writes `admin.kubeconfig` into its data directory; kubectl, helm and other clients work with that. What it serves and what
+    /// not: docs/standalone.md.
     #[command(after_help = STANDALONE_EXAMPLES, args_conflicts_with_subcommands = true)]
     Standalone(Standalone),
     /// Print a completion script for your shell
@@ -119,17 +125,19 @@ pub struct DataArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum StandaloneCommand {
-    /// Write a copy of everything into a new file, also while the API runs
+    /// Write a copy of all objects into a new file, also while the API runs
     ///
     /// Secrets and the key of the certificate authority stay encrypted in it: a restore needs the `secrets.key` of the data
-    /// directory, so keep a copy of that file too, in another place than the backups.
+    /// directory, so keep a copy of that file too, in another place than the backups. The list of users, `users.yaml`, is not in it.
     Backup {
+        /// The file to make; a backup replaces none
         file: PathBuf,
         #[command(flatten)]
         data: DataArgs,
     },
     /// Make a data directory from a backup; it must be empty or absent, but for its `secrets.key`
     Restore {
+        /// A file that `backup` made
         file: PathBuf,
         #[command(flatten)]
         data: DataArgs,
@@ -146,6 +154,7 @@ pub enum StandaloneCommand {
 pub enum UserCommand {
     /// Add a user; prints the token, which is kept nowhere, or writes a kubeconfig that holds it
     Add {
+        /// Letters, digits, `-`, `_`, `.` and `@`
         name: String,
         /// admin: everything; viewer: reads everything but Secrets; editor: reads and writes in its namespaces
         #[arg(long, value_enum)]
@@ -169,6 +178,7 @@ pub enum UserCommand {
     },
     /// Remove a user, whose token is refused from then on
     Remove {
+        /// As `list` shows it
         name: String,
         #[command(flatten)]
         data: DataArgs,

@@ -5,6 +5,7 @@ mod cycle;
 mod figures;
 mod rest;
 mod serving;
+mod standalone;
 
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use skerry_tests::{Plane, Site};
 
-use figures::{Figure, Figures};
+use figures::{Budget, Figure, Figures};
 
 /// Measures the budgets, prints a table and writes target/bench.json.
 #[derive(Debug, Parser)]
@@ -40,7 +41,15 @@ const IDS: &[&str] = &[
     "controller_pss_mib",
     "api_writes_per_node_per_minute",
     "idle_uplink_bytes_per_s",
+    "standalone_pss_mib",
+    "standalone_list_ms",
+    "standalone_watch_ms",
+    "standalone_writes_per_s",
+    "standalone_start_ms",
 ];
+
+/// How the ids of the standalone API's figures begin.
+const STANDALONE: &str = "standalone_";
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -61,7 +70,11 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
     if wanted("agent_binary_mib") {
         figures.add(rest::agent_binary()?);
     }
-    if IDS.iter().filter(|id| wanted(id)).all(|id| *id == "agent_binary_mib") {
+    if IDS.iter().any(|id| id.starts_with(STANDALONE) && wanted(id)) {
+        let all = standalone::measure().await?;
+        all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
+    }
+    if IDS.iter().filter(|id| wanted(id)).all(|id| *id == "agent_binary_mib" || id.starts_with(STANDALONE)) {
         return Ok(figures);
     }
     let site = Site::start(Plane::Kube).await?;
@@ -107,5 +120,5 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// A figure that must not be above its budget.
 fn at_most(id: &'static str, value: f64, unit: &'static str, budget: f64, method: String) -> Figure {
-    Figure { id, value, unit, budget: Some(budget), method }
+    Figure { id, value, unit, budget: Some(Budget::AtMost(budget)), peer: None, method }
 }

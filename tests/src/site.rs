@@ -131,7 +131,7 @@ impl Site {
     /// A new namespace.
     pub async fn namespace(&self) -> Result<String> {
         let name = unique("t");
-        self.kubectl().run(&["create", "namespace", &name]).await?;
+        self.kubectl().apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")).await?;
         Ok(name)
     }
 

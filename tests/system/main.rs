@@ -84,10 +84,13 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
 
 /// Builds what the tests run.
 fn build() -> Result<()> {
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
-    if !build.status()?.success() {
-        bail!("cargo build failed: see above");
+    // Whoever says where the binaries are has built them.
+    if std::env::var_os("SKERRY_BIN_DIR").is_none() {
+        let mut build = Command::new(env!("CARGO"));
+        build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
+        if !build.status()?.success() {
+            bail!("cargo build failed: see above");
+        }
     }
     let image = repository_root().join("tests/host/test-image.sh");
     if !Command::new(&image).stdout(std::process::Stdio::null()).status()?.success() {

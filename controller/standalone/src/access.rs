@@ -7,7 +7,6 @@ mod kubeconfig;
 mod policy;
 mod private_file;
 mod review;
-mod review_proto;
 mod roster;
 mod server_cert;
 mod users;
@@ -24,7 +23,6 @@ pub use kubeconfig::{AdminKubeconfig, Endpoint, KubeconfigError, for_user as use
 pub use policy::{Attributes, Policy};
 pub use private_file::write_private;
 pub use review::{access_review, rules_review, self_review};
-pub use review_proto::review_from_protobuf;
 pub use roster::{RosterError, add as add_user, list as list_users, remove as remove_user};
 pub use server_cert::{SanError, ServerCert, ServerNames};
 pub use users::{User, UserRole, Users, UsersError};

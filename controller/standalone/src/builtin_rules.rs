@@ -1,13 +1,14 @@
 //! What the real server adds to, and asks of, the built-in kinds that are served, beyond their schema and the rules of metadata.
-//! The request of a CertificateSigningRequest is parsed elsewhere, where certificates are.
 
 mod certificates;
 mod data;
 mod events;
+mod pem;
 mod small;
 
 use serde_json::Value;
 
+use crate::access::Identity;
 use crate::meta::cause::invalid_text;
 use crate::status::Cause;
 
@@ -24,6 +25,26 @@ pub fn prepare(kind: &str, object: &mut Value, old: Option<&Value>) {
         "ControllerRevision" => small::prepare_controller_revision(object),
         "Namespace" => small::prepare_namespace(object, old),
         "CertificateSigningRequest" => certificates::prepare(object, old),
+        "Event" => events::prepare(object),
+        _ => {}
+    }
+}
+
+/// Sets what a write to a subresource leaves as it is in `old`. Metadata it does not: that is written with any.
+pub fn prepare_part(kind: &str, subresource: &str, object: &mut Value, old: &Value) {
+    match kind {
+        "Namespace" => small::prepare_namespace_part(subresource, object, old),
+        "CertificateSigningRequest" => certificates::prepare_part(subresource, object, old),
+        _ => {}
+    }
+}
+
+/// What the server states of a new object in its own name. No manager owns it, so it is added when they have been worked out,
+/// and when the object has its name.
+pub fn add_own(kind: &str, object: &mut Value, creator: &Identity) {
+    match kind {
+        "Namespace" => small::own_namespace(object),
+        "CertificateSigningRequest" => certificates::requested_by(object, creator),
         _ => {}
     }
 }
@@ -51,7 +72,7 @@ pub fn validate(kind: &str, object: &Value, old: Option<&Value>) -> Vec<Cause> {
 pub fn validate_status(kind: &str, object: &Value, old: &Value) -> Vec<Cause> {
     match kind {
         "Namespace" => small::namespace_status(object).into_iter().collect(),
-        "CertificateSigningRequest" => certificates::unapproved(object, old),
+        "CertificateSigningRequest" => certificates::status_change(object, old),
         _ => Vec::new(),
     }
 }
@@ -65,8 +86,12 @@ fn finalizers(object: &Value) -> Vec<Cause> {
     own.collect()
 }
 
+pub fn is_standard_finalizer(finalizer: &str) -> bool {
+    STANDARD_FINALIZERS.contains(&finalizer)
+}
+
 fn unqualified(field: &str, finalizer: &str) -> Option<Cause> {
-    let known = finalizer.contains('/') || STANDARD_FINALIZERS.contains(&finalizer);
+    let known = finalizer.contains('/') || is_standard_finalizer(finalizer);
     let detail = "name is neither a standard finalizer name nor is it fully qualified";
     (!known).then(|| invalid_text(field, finalizer, detail))
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::accept;
 use crate::discovery::{self, AGGREGATED_HEADERS, Aggregated};
@@ -52,6 +52,9 @@ impl Catalogue {
         if let Some(document) = path.strip_prefix("/openapi/v3") {
             return self.document(document.trim_start_matches('/'), query, accept, headers);
         }
+        if path == "/openapi/v2" {
+            return Ok(empty_v2(accept));
+        }
         let listed = match path.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice() {
             [""] => Some(discovery::paths(&self.resources, &HEALTH)),
             ["version"] => Some(discovery::version()),
@@ -85,7 +88,11 @@ impl Catalogue {
         let hash = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "hash");
         let hash = hash.map(|(_, hash)| hash.into_owned()).unwrap_or_default();
         Ok(match self.documents.find(path, &hash) {
-            Answer::Missing => text_answer(StatusCode::NOT_FOUND, ""),
+            Answer::Missing => {
+                let mut answer = Response::new(Body::empty());
+                *answer.status_mut() = StatusCode::NOT_FOUND;
+                answer
+            }
             Answer::Moved(location) => {
                 let mut answer = text_answer(StatusCode::MOVED_PERMANENTLY, "");
                 set(&mut answer, LOCATION, &location);
@@ -108,6 +115,22 @@ impl Catalogue {
             }
         })
     }
+}
+
+/// OpenAPI v2 that describes nothing. kubectl wants one, as protobuf, before it takes a `kind: List`, checks the items that are in it
+/// against nothing, and leaves the rest to the server, as for every other object.
+fn empty_v2(accept: &str) -> Response {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    // swagger = 1: "2.0"; info = 2: {title = 1: "Skerry"; version = 2: "v1"}.
+    const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x0c\x0a\x06Skerry\x12\x02v1";
+    if !accept.contains(PROTOBUF) {
+        let document = json!({"swagger": "2.0", "info": {"title": "Skerry", "version": "v1"}, "paths": {}, "definitions": {}});
+        return json_answer(StatusCode::OK, document.to_string().into());
+    }
+    let mut answer = json_answer(StatusCode::OK, DOCUMENT.into());
+    // As it is asked for is no media type.
+    set(&mut answer, CONTENT_TYPE, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    answer
 }
 
 fn aggregated(document: Aggregated, headers: &HeaderMap) -> Response {

@@ -6,6 +6,7 @@ use serde::de::DeserializeSeed as _;
 use serde_json::{Number, Value};
 
 use self::strict::{Place, Strict};
+use crate::protobuf;
 use crate::status::ApiError;
 
 /// Letters of a body that a refusal quotes.
@@ -22,6 +23,8 @@ pub enum Media {
     Json,
     /// The first document counts, as in a real server.
     Yaml,
+    /// Of built-in kinds and of the options of a delete.
+    Protobuf,
 }
 
 /// A body that was read.
@@ -39,6 +42,11 @@ pub enum DecodeError {
     Json(String),
     #[error("yaml: {0}")]
     Yaml(String),
+    #[error("{0}")]
+    Protobuf(String),
+    /// The body says what it is, and is not that.
+    #[error("{why}")]
+    Message { kind: String, version: String, why: String },
     #[error(
         "couldn't get version/kind; json parse error: json: cannot unmarshal {0} into Go value of type struct {{ \
          APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
@@ -59,7 +67,10 @@ impl DecodeError {
             Self::Nothing(_) => {
                 format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {self}")
             }
-            Self::Json(_) | Self::Yaml(_) | Self::NotAnObject(_) | Self::TypeMeta { .. } => {
+            Self::Message { kind: stated, version, .. } => {
+                format!("{stated} in version \"{version}\" cannot be handled as a {kind}: {self}")
+            }
+            Self::Json(_) | Self::Yaml(_) | Self::Protobuf(_) | Self::NotAnObject(_) | Self::TypeMeta { .. } => {
                 format!(
                     "the object provided is unrecognized (must be of type {kind}): {self} ({})",
                     summary(body)
@@ -72,12 +83,13 @@ impl DecodeError {
 /// Reads a body that must be one object.
 pub fn decode(body: &[u8], media: Media) -> Result<Decoded, DecodeError> {
     let mut strict = Strict::new(match media {
-        Media::Json => usize::MAX,
+        Media::Json | Media::Protobuf => usize::MAX,
         Media::Yaml => body.len().saturating_add(ALIASED_VALUES),
     });
     let value = match media {
         Media::Json => read_json(body, &mut strict)?,
         Media::Yaml => read_yaml(body, &mut strict)?,
+        Media::Protobuf => protobuf::decode(body)?,
     };
     let found = match &value {
         Value::Object(fields) => {
@@ -233,7 +245,7 @@ fn quote_letter(letter: u8) -> String {
 }
 
 /// The beginning of a body, for a refusal: as it is if it looks like JSON, else in hexadecimal.
-fn summary(body: &[u8]) -> String {
+pub fn summary(body: &[u8]) -> String {
     let quoted = body.get(..QUOTED).unwrap_or(body);
     let more = if body.len() > QUOTED { " ..." } else { "" };
     match body.first() {

@@ -2,7 +2,9 @@
 //! never change while the program runs; every answer is JSON.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha512};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::resource::{Origin, Resource};
 
@@ -51,6 +53,7 @@ pub fn kinds(resources: &[Resource], group: &str, version: &str) -> Option<Value
             "kind": resource.kind, "verbs": resource.verbs(),
         });
         add_names(resource, &mut kind);
+        kind["storageVersionHash"] = storage_version_hash(resource).into();
         listed.push(kind);
         listed.extend(resource.subresources.iter().map(|subresource| {
             json!({
@@ -67,6 +70,14 @@ pub fn kinds(resources: &[Resource], group: &str, version: &str) -> Option<Value
         list["apiVersion"] = "v1".into();
     }
     Some(list)
+}
+
+/// Names the form in which objects are stored; the two faces of an event are stored as one.
+fn storage_version_hash(resource: &Resource) -> String {
+    let Resource { group, version, kind, .. } = resource;
+    let group = if group == "events.k8s.io" { "" } else { group };
+    let digest = Sha256::digest(format!("{group}/{version}/{kind}"));
+    BASE64_STANDARD.encode(digest.get(..8).unwrap_or_default())
 }
 
 /// `/api` in the aggregated form of `version` (`v2`, `v2beta1`).

@@ -1,6 +1,6 @@
 //! An event has two faces, `v1` and `events.k8s.io/v1`, with the same facts under other names. It is stored as the first.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::object;
 
@@ -18,13 +18,27 @@ const NAMES: [(&str, &str); 7] = [
 /// From `events.k8s.io/v1` to what is stored.
 pub fn to_stored(event: &mut Value) {
     rename(event, NAMES.into_iter().map(|(core, face)| (face, core)));
-    object::fields(event).insert("apiVersion".to_owned(), "v1".into());
+    let fields = object::fields(event);
+    fields.insert("apiVersion".to_owned(), "v1".into());
+    for field in ["involvedObject", "source"] {
+        fields.entry(field).or_insert_with(|| json!({}));
+    }
+    for field in ["reportingComponent", "reportingInstance"] {
+        fields.entry(field).or_insert_with(|| "".into());
+    }
 }
 
 /// From what is stored to `events.k8s.io/v1`.
 pub fn from_stored(event: &mut Value) {
     rename(event, NAMES.into_iter());
-    object::fields(event).insert("apiVersion".to_owned(), "events.k8s.io/v1".into());
+    let fields = object::fields(event);
+    fields.insert("apiVersion".to_owned(), "events.k8s.io/v1".into());
+    // `v1` always says who reports, `events.k8s.io/v1` only if there is somebody.
+    for field in ["reportingController", "reportingInstance"] {
+        if fields.get(field).is_some_and(|reporter| reporter == "") {
+            fields.remove(field);
+        }
+    }
 }
 
 fn rename(event: &mut Value, names: impl Iterator<Item = (&'static str, &'static str)>) {
@@ -46,13 +60,14 @@ mod tests {
     fn there_and_back_is_the_same() {
         let face = json!({
             "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "a"}, "note": "n", "reason": "R",
-            "regarding": {"name": "app"}, "reportingController": "c", "deprecatedCount": 3,
+            "regarding": {"name": "app"}, "reportingController": "c", "deprecatedCount": 3, "deprecatedSource": {},
         });
         let mut stored = face.clone();
         to_stored(&mut stored);
         assert_eq!(stored["message"], "n");
         assert_eq!(stored["involvedObject"]["name"], "app");
         assert_eq!((stored["apiVersion"].as_str(), stored["count"].as_i64()), (Some("v1"), Some(3)));
+        assert_eq!(stored["reportingInstance"], "");
         from_stored(&mut stored);
         assert_eq!(stored, face);
     }

@@ -54,7 +54,13 @@ pub struct Manager<'a> {
 impl<'a> Manager<'a> {
     /// A manager that writes to an object of `resource`.
     pub fn of(resource: &Resource, api_version: &'a str, subresource: &'a str, name: &'a str) -> Self {
-        Self { name, api_version, subresource, reset: reset_fields(resource, subresource), origin: resource.origin }
+        Self {
+            name,
+            api_version,
+            subresource,
+            reset: reset_fields(resource, subresource),
+            origin: resource.origin,
+        }
     }
 
     fn owner(&self, operation: Operation) -> Owner {
@@ -104,7 +110,13 @@ pub fn apply(
     set_managed_fields(&mut live, None);
     if managed.0.is_empty() && live != nothing {
         let former = Manager { name: BEFORE_FIRST_APPLY, ..*manager };
-        rules.update(&zero(schema, &live, manager), &live, &mut managed, former.owner(Operation::Update), time);
+        rules.update(
+            &zero(schema, &live, manager),
+            &live,
+            &mut managed,
+            former.owner(Operation::Update),
+            time,
+        );
         managed.cap();
     }
     if let Some(why) = check::misfits(rules.shape, applied) {
@@ -114,7 +126,8 @@ pub fn apply(
     let owner = manager.owner(Operation::Apply);
     let before = managed.clone();
     let merged = rules.apply(&live, applied, &mut managed, &owner, force).or_else(|mut clashes| {
-        let theirs = (manager.name == last_applied::KUBECTL).then(|| last_applied::fields(rules, &live)).flatten();
+        let theirs =
+            (manager.name == last_applied::KUBECTL).then(|| last_applied::fields(rules, &live)).flatten();
         if let Some(theirs) = theirs {
             let paths = FieldSet::of_paths(clashes.iter().map(|clash| clash.path.as_slice()));
             clashes.retain(|clash| !theirs.has(&clash.path));
@@ -127,7 +140,8 @@ pub fn apply(
         }
         Err(clashes)
     });
-    let merged = merged.map_err(|clashes| ApplyError::Conflicts(clashes.iter().map(Conflict::of).collect()))?;
+    let merged =
+        merged.map_err(|clashes| ApplyError::Conflicts(clashes.iter().map(Conflict::of).collect()))?;
     let mut object = match merged {
         None => live,
         Some(merged) => {
@@ -175,7 +189,8 @@ pub fn same_but_for_times(new: &Value, live: &Value) -> bool {
         let mut object = object.clone();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("resourceVersion");
-            for entry in metadata.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+            for entry in metadata.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 if let Some(entry) = entry.as_object_mut() {
                     entry.remove("time");
                 }
@@ -237,7 +252,7 @@ fn structs(schema: &Schema) -> Value {
         let value = match &field.default {
             Some(Value::Object(_)) if field.kind == Kind::Object => structs(field),
             Some(default) => default.clone(),
-            None if field.raw.get("format").is_some_and(|format| format == "date-time") => Value::Null,
+            None if field.is_time() => Value::Null,
             None => return None,
         };
         Some((name.clone(), value))

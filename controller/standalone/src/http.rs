@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use crate::access::{self, Attributes, Identity, Policy};
 use crate::catalogue::Catalogue;
 use crate::clock::now;
-use crate::decode::Media;
+use crate::decode::{self, Media};
 use crate::options;
 use crate::patch::{Kind, Patch};
 use crate::remove::{Removed, success};
@@ -100,7 +100,7 @@ impl Api {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let watch = options::asks_for_watch(&asked.query);
+        let watch = place.watch || options::asks_for_watch(&asked.query);
         let verb = Verb::of(&asked.method, &place, watch).ok_or_else(ApiError::method_not_allowed)?;
         self.policy.check(&asked.who, &attributes(verb, &place))?;
         if verb == Verb::Create && place.name.is_empty() && is_review(&place) {
@@ -122,9 +122,9 @@ impl Api {
             }
             Verb::List | Verb::Watch => {
                 let options = options::List::parse(&asked.query, &served.selectable)?;
-                if options.watch {
+                if verb == Verb::Watch {
                     let lines = self.server.watch(target, &options, view.clone()).await?;
-                    return Ok(view.stream(lines));
+                    return Ok(View::stream(lines));
                 }
                 let listing = self.server.list(target, &options).await?;
                 view.list(&listing)
@@ -134,7 +134,7 @@ impl Api {
                     Verb::Create => options::Create::parse(&asked.query)?,
                     _ => options::Create::parse_update(&asked.query)?,
                 };
-                let media = body_media(&asked.content_type)?;
+                let media = body_media(&asked.content_type, served.resource.origin)?;
                 let body = Written::decode(target, &collect(body).await?, media)?;
                 let manager = asked.manager(&options.field_manager);
                 let terms = Terms {
@@ -151,7 +151,7 @@ impl Api {
             }
             Verb::Patch => self.patch(asked, target, &view, body).await,
             Verb::Delete => {
-                let options = options::Delete::parse(&asked.query, &collect(body).await?)?;
+                let options = asked.delete_options(&collect(body).await?)?;
                 match self.server.delete(target, &options).await? {
                     Removed::Marked(object) => view.one(StatusCode::OK, &object, &[]),
                     Removed::Gone(last) => Ok(json_answer(StatusCode::OK, success(&served.resource, &last).to_string().into())),
@@ -159,7 +159,7 @@ impl Api {
             }
             Verb::DeleteCollection => {
                 let picked = options::List::parse(&asked.query, &served.selectable)?;
-                let options = options::Delete::parse(&asked.query, &collect(body).await?)?;
+                let options = asked.delete_options(&collect(body).await?)?;
                 let listing = self.server.list(target, &picked).await?;
                 for object in &listing.objects {
                     let target = Target { namespace: &object.key.namespace, name: &object.key.name, ..target };
@@ -190,7 +190,7 @@ impl Api {
         };
         let written = match kind {
             PatchKind::Apply => {
-                let body = Written::decode(target, &body, Media::Yaml)?;
+                let body = Written::decode_apply(&body)?;
                 self.server.apply(target, terms, body, options.force).await?
             }
             PatchKind::Of(kind) => {
@@ -202,23 +202,28 @@ impl Api {
     }
 
     fn review(&self, asked: &Asked, place: &Place<'_>, body: &[u8]) -> Result<Response, ApiError> {
-        let review: serde_json::Value = serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let answer = match place.plural {
-            "selfsubjectreviews" => access::self_review(&asked.who, &now()),
-            "selfsubjectaccessreviews" => access::access_review(&self.policy, &asked.who, &review)?,
+        let kind = match place.plural {
+            "selfsubjectreviews" => "SelfSubjectReview",
+            "selfsubjectaccessreviews" => "SelfSubjectAccessReview",
+            _ => "SelfSubjectRulesReview",
+        };
+        let media = body_media(&asked.content_type, Origin::BuiltIn)?;
+        let review = decode::decode(body, media).map_err(|error| error.refuse(kind, place.version, body))?.value;
+        let answer = match kind {
+            "SelfSubjectReview" => access::self_review(&asked.who, &now()),
+            "SelfSubjectAccessReview" => access::access_review(&self.policy, &asked.who, &review)?,
             _ => access::rules_review(&self.policy, &asked.who, &review)?,
         };
         Ok(json_answer(StatusCode::CREATED, answer.to_string().into()))
     }
 
-    /// Under a group that is served the answer is a Status; elsewhere there is no API at all.
+    /// Under a built-in group the answer is a Status; elsewhere there is no API at all.
     fn nothing_there(&self, place: &Place<'_>) -> ApiError {
-        match self.server.all().any(|served| {
-            served.resource.group == place.group && served.resource.version == place.version
-        }) {
-            true => ApiError::no_such_resource(),
-            false => ApiError::no_such_page(),
-        }
+        let built_in = self.server.all().any(|served| {
+            let of = &served.resource;
+            of.origin == Origin::BuiltIn && of.group == place.group && of.version == place.version
+        });
+        if built_in { ApiError::no_such_resource() } else { ApiError::no_such_page() }
     }
 }
 
@@ -253,6 +258,20 @@ impl Asked {
         let name: String = agent.chars().filter(|letter| !letter.is_control()).take(MAX).collect();
         if name.is_empty() { "unknown".to_owned() } else { name }
     }
+
+    /// The options are an object of Kubernetes' own, whatever kind is deleted.
+    fn delete_options(&self, body: &[u8]) -> Result<options::Delete, ApiError> {
+        if body.is_empty() {
+            return options::Delete::parse(&self.query, body);
+        }
+        match body_media(&self.content_type, Origin::BuiltIn)? {
+            Media::Json => options::Delete::parse(&self.query, body),
+            media @ (Media::Yaml | Media::Protobuf) => {
+                let decoded = decode::decode(body, media).map_err(|error| ApiError::bad_request(error.to_string()))?;
+                options::Delete::parse(&self.query, decoded.value.to_string().as_bytes())
+            }
+        }
+    }
 }
 
 /// The media types of a PATCH.
@@ -274,17 +293,22 @@ impl PatchKind {
             MERGE => Ok(Self::Of(Kind::Merge)),
             STRATEGIC if built_in => Ok(Self::Of(Kind::Strategic)),
             APPLY => Ok(Self::Apply),
-            _ if built_in => Err(ApiError::unsupported_media(&[JSON, MERGE, STRATEGIC, APPLY])),
+            _ if built_in => Err(ApiError::unrouted_media()),
             _ => Err(ApiError::unsupported_media(&[JSON, MERGE, APPLY])),
         }
     }
 }
 
-fn body_media(content_type: &str) -> Result<Media, ApiError> {
-    match content_type.split(';').next().unwrap_or_default().trim() {
-        "" | "application/json" => Ok(Media::Json),
-        "application/yaml" => Ok(Media::Yaml),
-        _ => Err(ApiError::unsupported_media(&["application/json", "application/yaml"])),
+fn body_media(content_type: &str, origin: Origin) -> Result<Media, ApiError> {
+    const JSON: &str = "application/json";
+    const YAML: &str = "application/yaml";
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    match (content_type.split(';').next().unwrap_or_default().trim(), origin) {
+        ("" | JSON, _) => Ok(Media::Json),
+        (YAML, _) => Ok(Media::Yaml),
+        (PROTOBUF, Origin::BuiltIn) => Ok(Media::Protobuf),
+        (_, Origin::BuiltIn) => Err(ApiError::unsupported_media(&[JSON, YAML, PROTOBUF])),
+        (_, Origin::Custom) => Err(ApiError::unsupported_media(&[JSON, YAML])),
     }
 }
 
@@ -301,35 +325,48 @@ fn attributes<'a>(verb: Verb, place: &Place<'a>) -> Attributes<'a> {
     }
 }
 
-/// Whether the kind has what the path names, and the verb is one of its.
+/// Whether the kind has what the path names, and the verb is one of its. A real server serves custom kinds by another router, with
+/// other words.
 fn is_possible(served: &Served, place: &Place<'_>, verb: Verb) -> Result<(), ApiError> {
     let resource = &served.resource;
+    let custom = resource.origin == Origin::Custom;
     let named = !place.name.is_empty();
-    let unknown = place.has_rest || (!place.subresource.is_empty() && !resource.has(place.subresource));
+    let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
     // A namespaced object is found in its namespace only; a cluster-scoped one in none.
     let misplaced = if resource.namespaced {
-        place.namespace.is_empty() && (named || verb == Verb::Create || verb == Verb::DeleteCollection)
+        place.namespace.is_empty() && (named || writes)
     } else {
         !place.namespace.is_empty()
     };
-    if unknown {
-        return Err(ApiError::no_such_resource());
+    let unknown = place.has_rest || (!place.subresource.is_empty() && !resource.has(place.subresource));
+    if misplaced {
+        let elsewhere = !custom && resource.namespaced && !named;
+        return Err(match elsewhere {
+            true => ApiError::method_not_allowed(),
+            false if custom => ApiError::no_such_page(),
+            false => ApiError::no_such_resource(),
+        });
     }
-    let writes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+    if unknown {
+        return Err(match custom {
+            true => ApiError::not_found(resource, place.name),
+            false => ApiError::no_such_resource(),
+        });
+    }
+    let of_subresource = !place.subresource.is_empty();
     let possible = match verb {
-        Verb::Create => !named,
+        Verb::Create => !of_subresource && (!named || custom),
         Verb::Update | Verb::Patch => named,
-        Verb::Delete | Verb::DeleteCollection => place.subresource.is_empty(),
+        Verb::Delete => !of_subresource,
+        Verb::DeleteCollection => resource.kind != "Namespace",
         Verb::Get | Verb::List | Verb::Watch => true,
     };
-    if misplaced {
-        let exists = resource.namespaced && (verb == Verb::Create || verb == Verb::DeleteCollection);
-        return Err(if exists { ApiError::method_not_allowed() } else { ApiError::no_such_resource() });
+    match possible && !(resource.read_only && writes) {
+        true => Ok(()),
+        false if custom && !named => Err(ApiError::bad_request("name must be provided")),
+        false if custom => Err(ApiError::not_supported(resource, verb.word())),
+        false => Err(ApiError::method_not_allowed()),
     }
-    if (resource.read_only && writes) || !possible {
-        return Err(ApiError::method_not_allowed());
-    }
-    Ok(())
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, ApiError>

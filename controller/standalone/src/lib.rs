@@ -24,6 +24,7 @@ mod object;
 mod openapi;
 mod options;
 mod patch;
+mod protobuf;
 mod read;
 mod remove;
 mod resource;

@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod cause;
 pub mod names;
+pub mod warnings;
 
 use serde_json::{Map, Value};
 

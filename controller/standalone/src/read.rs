@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::decode::{DecodeError, Media, decode};
+use crate::object;
 use crate::options::{List, VersionMatch};
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::server::Server;
@@ -18,6 +22,12 @@ use crate::write::{Target, parse};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Objects that are read at once while a selector picks some of them.
 const PAGE: usize = 500;
+
+/// Reads a token as Go does.
+const FORGIVING: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What a list answers.
 #[derive(Debug)]
@@ -39,20 +49,23 @@ type Place = (String, String);
 pub struct Picks {
     pub labels: LabelSelector,
     pub fields: FieldSelector,
+    /// Empty: any.
+    pub name: String,
 }
 
 impl Picks {
     pub fn of(options: &List) -> Self {
-        Self { labels: options.labels.clone(), fields: options.fields.clone() }
+        Self { labels: options.labels.clone(), fields: options.fields.clone(), name: String::new() }
     }
 
     pub fn all(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
+        self.labels.is_empty() && self.fields.is_empty() && self.name.is_empty()
     }
 
     pub fn picks(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-        self.labels.matches_map(labels) && self.fields.matches(object)
+        let named = self.name.is_empty() || object::name(object) == self.name;
+        named && self.labels.matches_map(labels) && self.fields.matches(object)
     }
 }
 
@@ -172,15 +185,16 @@ fn write_token(revision: i64, last: Option<&Place>, target: Target<'_>) -> Strin
 }
 
 fn read_token(token: &str) -> Result<Token, ApiError> {
-    let refuse = |why: String| ApiError::bad_request(format!("continue key is not valid: {why}"));
-    let text = BASE64_URL_SAFE_NO_PAD
-        .decode(token)
-        .or_else(|_| BASE64_URL_SAFE.decode(token))
-        .map_err(|error| refuse(error.to_string()))?;
-    let token: Token = serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
+    let refuse = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let text = FORGIVING.decode(token).map_err(|error| refuse(error.to_string()))?;
+    let token: Token = match decode(&text, Media::Json) {
+        Ok(decoded) => serde_json::from_value(decoded.value).map_err(|error| refuse(error.to_string()))?,
+        Err(DecodeError::Json(why)) => return Err(refuse(why)),
+        Err(other) => return Err(refuse(other.to_string())),
+    };
     match token {
         Token { ref v, .. } if v != "meta.k8s.io/v1" => {
-            Err(refuse(format!("server does not recognize this encoded version \"{v}\"")))
+            Err(refuse(format!("server does not recognize this encoded version {v}")))
         }
         Token { rv: 0, .. } => Err(refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned())),
         Token { ref start, .. } if start.is_empty() => {
@@ -198,7 +212,7 @@ fn start_of(start: &str, target: Target<'_>) -> Result<Place, ApiError> {
     let start = start.trim_start_matches('/').trim_end_matches('\0');
     let (namespace, name) = match start.split_once('/') {
         Some((namespace, name)) if target.namespace.is_empty() => (namespace, name),
-        Some(_) => return Err(ApiError::bad_request("continue key is not valid: it is of another list")),
+        Some(_) => return Err(ApiError::bad_request("invalid continue token: continue key is not valid: it is of another list")),
         None => (target.namespace, start),
     };
     Ok((namespace.to_owned(), name.to_owned()))

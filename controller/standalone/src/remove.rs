@@ -8,7 +8,7 @@ use crate::object;
 use crate::options::{Delete, Propagation};
 use crate::resource::Resource;
 use crate::server::Server;
-use crate::status::ApiError;
+use crate::status::{ApiError, Details};
 use crate::store::{Change, Expect, WriteError};
 use crate::write::{Target, is_kept, parse, refused_by_store};
 
@@ -72,22 +72,26 @@ impl Server {
 }
 
 fn check_preconditions(resource: &Resource, live: &Value, options: &Delete) -> Result<(), ApiError> {
-    let claims =
-        [("UID", &options.uid, object::uid(live)), ("ResourceVersion", &options.resource_version, object::text(live, "resourceVersion"))];
-    for (what, claimed, is) in claims {
-        if let Some(claimed) = claimed
-            && claimed != is
-        {
-            let why = match what {
-                "UID" => format!("Precondition failed: UID in precondition: {claimed}, UID in object meta: {is}"),
-                _ => format!(
-                    "Precondition failed: ResourceVersion in precondition: {claimed}, ResourceVersion in object meta: {is}"
-                ),
-            };
-            return Err(ApiError::conflict(resource, object::name(live), &why));
-        }
+    // A real server names the kind here, and the plural everywhere else.
+    let refuse = |why: String| {
+        let refused = ApiError::conflict(resource, object::name(live), &why);
+        let kind = resource.kind.clone();
+        let message = refused.message.replacen(&resource.plural, &kind, 1);
+        let details = refused.details.map(|details| Box::new(Details { kind, ..*details }));
+        Err(ApiError { message, details, ..ApiError::new(409, "Conflict", "") })
+    };
+    let (uid, revision) = (object::uid(live), object::text(live, "resourceVersion"));
+    match options {
+        Delete { uid: Some(claimed), .. } if claimed != uid => refuse(format!(
+            "the UID in the precondition ({claimed}) does not match the UID in record ({uid}). The object might have been deleted \
+             and then recreated"
+        )),
+        Delete { resource_version: Some(claimed), .. } if claimed != revision => refuse(format!(
+            "the ResourceVersion in the precondition ({claimed}) does not match the ResourceVersion in record ({revision}). The \
+             object might have been modified"
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The policy of a deletion is kept as a finalizer, so that whoever goes on after a crash knows it.

@@ -58,6 +58,23 @@ impl Resource {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
+    /// The group of which refusals speak, and in whose form objects are stored: an event is one of core, whichever of its two
+    /// faces it is seen by.
+    pub fn home_group(&self) -> &str {
+        match (self.group.as_str(), self.plural.as_str()) {
+            ("events.k8s.io", "events") => "",
+            (own, _) => own,
+        }
+    }
+
+    /// The full name there.
+    pub fn home_name(&self) -> String {
+        match self.home_group() {
+            "" => self.plural.clone(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+
     /// `skerry.dev/v1alpha1`, or `v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }

@@ -23,6 +23,8 @@ pub struct Place<'a> {
     pub subresource: &'a str,
     /// More than can be meant.
     pub has_rest: bool,
+    /// By the old path of a watch, `/api/v1/watch/…`.
+    pub watch: bool,
 }
 
 impl<'a> Route<'a> {
@@ -33,7 +35,11 @@ impl<'a> Route<'a> {
             ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
             _ => return Self::Other(path),
         };
-        let place = Place { group, version, ..Place::default() };
+        let (watch, rest) = match rest {
+            ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+            rest => (false, rest),
+        };
+        let place = Place { group, version, watch, ..Place::default() };
         Self::Resource(match rest {
             // Of the namespace itself: `namespaces/NAME/status`. Of what is in it: `namespaces/NAME/PLURAL`.
             ["namespaces", name, subresource @ ("status" | "finalize")] if group.is_empty() => {
@@ -72,7 +78,7 @@ impl Verb {
     /// None: a method that the API does not know.
     pub fn of(method: &Method, place: &Place<'_>, watch: bool) -> Option<Self> {
         Some(match *method {
-            Method::GET | Method::HEAD if watch => Self::Watch,
+            Method::GET | Method::HEAD if watch && (place.watch || place.name.is_empty()) => Self::Watch,
             Method::GET | Method::HEAD if place.name.is_empty() => Self::List,
             Method::GET | Method::HEAD => Self::Get,
             Method::POST => Self::Create,

@@ -3,6 +3,7 @@
 
 pub mod defaults;
 mod golang;
+mod gotime;
 pub mod objectmeta;
 pub mod prune;
 pub mod rules;
@@ -13,6 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+
+/// The component whose format the documents call `date-time` as well, though it is written in microseconds.
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+/// The format by which its nodes are told apart here.
+const DATE_TIME_MICROS: &str = "date-time-micros";
 
 /// One node of a structural schema.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +97,11 @@ impl Schema {
             }
             within.push(name.clone());
         }
-        let schema = Self::node(dereference(raw, components), components, within);
+        let mut node = dereference(raw, components);
+        if let (Some(MICRO_TIME), Some(fields)) = (reference.as_deref(), node.as_object_mut()) {
+            fields.insert("format".to_owned(), DATE_TIME_MICROS.into());
+        }
+        let schema = Self::node(node, components, within);
         if reference.is_some() {
             within.pop();
         }
@@ -124,6 +134,15 @@ impl Schema {
             patch_merge_key: text("x-kubernetes-patch-merge-key"),
             raw: alone(raw),
         }
+    }
+
+    /// A moment, whose zero value is null: `Time` or `MicroTime`.
+    pub fn is_time(&self) -> bool {
+        matches!(self.format(), "date-time" | DATE_TIME_MICROS)
+    }
+
+    fn format(&self) -> &str {
+        self.raw.get("format").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// An object with `apiVersion`, `kind` and `metadata` of its own: `x-kubernetes-embedded-resource`.

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use crate::events;
 use crate::housekeeping::Chores;
 use crate::resource::Resource;
 use crate::schema::validate::Validator;
@@ -27,17 +30,29 @@ pub struct Served {
 impl Served {
     pub fn new(resource: Resource, validator: Option<Validator>, selectable: SelectableFields) -> Self {
         let api_version = resource.api_version();
-        let stored_as = match (resource.group.as_str(), resource.plural.as_str()) {
-            // The two faces of an event are one object.
-            ("events.k8s.io", "events") => "events".into(),
-            _ => resource.full_name().into(),
-        };
+        let stored_as = resource.home_name().into();
         Self { resource, stored_as, api_version, selectable, validator }
     }
 
     /// Whether objects are stored in this kind's own form, and not in that of another face.
     pub fn is_stored_here(&self) -> bool {
-        *self.stored_as == *self.resource.full_name()
+        self.resource.group == self.resource.home_group()
+    }
+
+    /// A stored object in this kind's form.
+    pub fn face_of(&self, mut stored: Value) -> Value {
+        if !self.is_stored_here() {
+            events::from_stored(&mut stored);
+        }
+        stored
+    }
+
+    /// An object of this kind in the form in which it is stored.
+    pub fn stored_form(&self, mut object: Value) -> Value {
+        if !self.is_stored_here() {
+            events::to_stored(&mut object);
+        }
+        object
     }
 
     pub fn key(&self, namespace: &str, name: &str) -> Key {

@@ -21,6 +21,7 @@ use crate::access::{
     UsersError, Vault,
 };
 use crate::catalogue::Catalogue;
+use crate::decode::settle_numbers;
 use crate::http::Api;
 use crate::options::FieldValidation;
 use crate::resource::Resource;
@@ -87,6 +88,9 @@ impl Standalone {
     pub async fn open(dir: &Path, definitions: &[Value], listen: SocketAddr) -> Result<Self, OpenError> {
         let options = store::Options { sealed: SEALED.map(Into::into).to_vec(), ..store::Options::default() };
         let store = Store::open(dir, options)?;
+        let mut definitions = definitions.to_vec();
+        definitions.iter_mut().for_each(settle_numbers);
+        let definitions = definitions.as_slice();
         let kinds = kinds(definitions)?;
         let resources: Vec<Resource> = kinds.iter().map(|served| served.resource.clone()).collect();
         let server = Arc::new(Server::new(store, kinds));

@@ -110,7 +110,7 @@ impl ApiError {
     ) -> Self {
         let details = Details {
             name: name.to_owned(),
-            group: resource.group.clone(),
+            group: resource.home_group().to_owned(),
             kind: resource.plural.clone(),
             ..Details::default()
         };
@@ -118,7 +118,7 @@ impl ApiError {
     }
 
     pub fn not_found(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" not found", resource.full_name());
+        let message = format!("{} \"{name}\" not found", resource.home_name());
         Self::of(resource, name, 404, "NotFound", message)
     }
 
@@ -138,7 +138,7 @@ impl ApiError {
     }
 
     pub fn invalid(resource: &Resource, name: &str, causes: Vec<Cause>) -> Self {
-        crate::meta::cause::refusal(&resource.group, &resource.kind, name, causes)
+        crate::meta::cause::refusal(resource.home_group(), &resource.kind, name, causes)
     }
 
     pub fn unsupported_media(accepted: &[&str]) -> Self {
@@ -147,18 +147,29 @@ impl ApiError {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
+    /// What a custom kind's subresource does not do.
+    pub fn not_supported(resource: &Resource, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind \"{}\"", resource.full_name());
+        Self::of(resource, "", 405, "MethodNotAllowed", message)
+    }
+
+    /// A media type that the router of built-in kinds does not know.
+    pub fn unrouted_media() -> Self {
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with(Details::default())
+    }
+
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(405, "MethodNotAllowed", message).with(Details::default())
     }
 
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" already exists", resource.full_name());
+        let message = format!("{} \"{name}\" already exists", resource.home_name());
         Self::of(resource, name, 409, "AlreadyExists", message)
     }
 
     pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.full_name());
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.home_name());
         Self::of(resource, name, 409, "Conflict", message)
     }
 

@@ -1,11 +1,13 @@
-//! A durable, crash-safe, revisioned store of objects in one folder, on SQLite: one revision counter, and every version kept in
-//! one log until it is compacted, so that a watch resumes from an older revision (also after a restart) and the pages of a
-//! list read one consistent past revision. It knows nothing of Kubernetes but the names of things: JSON goes in and out as
-//! text. The API's registry calls it; nothing else opens its files.
+//! A durable, crash-safe, revisioned store of objects in one folder, on SQLite: one revision counter, and
+//! every version kept in one log until it is compacted, so that a watch resumes from an older revision (also
+//! after a restart) and the pages of a list read one consistent past revision. It knows nothing of Kubernetes
+//! but the names of things: JSON goes in and out as text. The API's registry calls it; nothing else opens its
+//! files.
 //!
-//! An acknowledged write is on disk (WAL, `synchronous=FULL`). One thread writes, all waiting writes in one transaction; readers
-//! have connections of their own and see what is committed. A write that failed for an error of the disk has, as with etcd, an
-//! unknown outcome only if the process dies right after: otherwise it did not happen.
+//! An acknowledged write is on disk (WAL, `synchronous=FULL`). One thread writes, all waiting writes in one
+//! transaction; readers have connections of their own and see what is committed. A write that failed for an
+//! error of the disk has, as with etcd, an unknown outcome only if the process dies right after: otherwise it
+//! did not happen.
 
 mod directory;
 
@@ -252,7 +254,8 @@ impl Shared {
 }
 
 impl Store {
-    /// Opens the store in this folder, or makes a new one there. Takes some ms; a large database is not read as a whole.
+    /// Opens the store in this folder, or makes a new one there. Takes some ms; a large database is not read
+    /// as a whole.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let lock = directory::claim(dir)?;
         let opened = database::open(dir)?;
@@ -300,8 +303,8 @@ impl Store {
         self.shared.hub.reach(revision, timeout).await
     }
 
-    /// Writes one object, durably: when this returns Ok, the version survives a power cut. A caller that stops waiting does not
-    /// take the write back.
+    /// Writes one object, durably: when this returns Ok, the version survives a power cut. A caller that
+    /// stops waiting does not take the write back.
     pub async fn write(&self, key: Key, expect: Expect, change: Change) -> Result<Object, WriteError> {
         if key.namespace.contains('/') {
             return Err(WriteError::Slash);
@@ -311,8 +314,8 @@ impl Store {
         self.ask(bytes, Task::Write { key, expect, change }).await?.ok_or(WriteError::Closed)
     }
 
-    /// Stores a small file beside the objects, so that a backup is whole: the CA of the access layer. It replaces one of the
-    /// same name, and has no revision. It is encrypted if `sealed`.
+    /// Stores a small file beside the objects, so that a backup is whole: the CA of the access layer. It
+    /// replaces one of the same name, and has no revision. It is encrypted if `sealed`.
     pub async fn put_file(&self, name: &str, content: Vec<u8>, sealed: bool) -> Result<(), WriteError> {
         let name = name.to_owned();
         self.ask(content.len(), Task::File { name, content, sealed }).await.map(drop)
@@ -330,8 +333,8 @@ impl Store {
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
-    /// The newest version of an object. It reads in place, without the blocking pool: that costs 10 to 30 µs, less than the hop
-    /// to another thread.
+    /// The newest version of an object. It reads in place, without the blocking pool: that costs 10 to 30 µs,
+    /// less than the hop to another thread.
     pub async fn get(&self, key: &Key) -> Result<Option<Object>, ReadError> {
         let shared = &self.shared;
         shared.readers.here(|connection| query::get(connection, &shared.vault, key)).await
@@ -368,8 +371,8 @@ impl Store {
         Watch::new(Arc::clone(&self.shared), Arc::from(resource), namespace.map(Arc::from), after_revision)
     }
 
-    /// Writes a copy of the store as it is now into a new file, while writes go on. Sealed objects stay sealed: the copy is of
-    /// no use without the `secrets.key` of the folder, which is to be kept elsewhere.
+    /// Writes a copy of the store as it is now into a new file, while writes go on. Sealed objects stay
+    /// sealed: the copy is of no use without the `secrets.key` of the folder, which is to be kept elsewhere.
     pub async fn backup(&self, file: &Path) -> Result<(), BackupError> {
         let (dir, file) = (self.dir.clone(), file.to_owned());
         tokio::task::spawn_blocking(move || backup_directory(&dir, &file))

@@ -12,7 +12,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::accept::{self, Form};
-use crate::events;
 use crate::object;
 use crate::read::Listing;
 use crate::resource::Origin;
@@ -49,10 +48,9 @@ impl View {
         self.form == Form::Plain && self.served.is_stored_here()
     }
 
-    fn transform(&self, mut value: Value) -> Result<Value, ApiError> {
-        if !self.served.is_stored_here() && value.get("items").is_none() {
-            events::from_stored(&mut value);
-        }
+    fn transform(&self, value: Value) -> Result<Value, ApiError> {
+        // The items of a list have been turned one by one.
+        let value = if value.get("items").is_some() { value } else { self.served.face_of(value) };
         let options = Options { include: self.include, headers: !self.told, now: Timestamp::now() };
         table::transform(value, self.form, &self.served.resource, &options)
     }
@@ -122,10 +120,7 @@ impl View {
         }
         let mut items = Vec::with_capacity(listing.objects.len());
         for object in &listing.objects {
-            let mut item = read(&object.value)?;
-            if !self.served.is_stored_here() {
-                events::from_stored(&mut item);
-            }
+            let mut item = self.served.face_of(read(&object.value)?);
             if resource.origin == Origin::BuiltIn && self.form == Form::Plain {
                 let fields = object::fields(&mut item);
                 fields.remove("apiVersion");
@@ -140,13 +135,9 @@ impl View {
     }
 
     /// The answer that goes on: the lines of a watch.
-    pub fn stream(&self, lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+    pub fn stream(lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
         let mut answer = Response::new(Body::from_stream(lines));
-        let kind = match self.form {
-            Form::Plain => JSON,
-            Form::Table(_) | Form::Partial(_) | Form::PartialList(_) => HeaderValue::from_static("application/json;stream=watch"),
-        };
-        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer.headers_mut().insert(CONTENT_TYPE, JSON);
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         answer
     }

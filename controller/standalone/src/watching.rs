@@ -52,7 +52,8 @@ impl Server {
         mut view: View,
     ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static, ApiError> {
         let namespace = (!target.namespace.is_empty()).then_some(target.namespace);
-        let picks = Picks::of(options);
+        let mut picks = Picks::of(options);
+        picks.name = target.name.to_owned();
         let from = revision(&options.resource_version)?;
         let streams_initial = options.send_initial_events == Some(true);
         if streams_initial || from == 0 {
@@ -191,7 +192,7 @@ fn line(kind: &str, object: &[u8]) -> Bytes {
 fn bookmark(served: &Served, revision: u64) -> Value {
     json!({
         "apiVersion": served.api_version, "kind": served.resource.kind,
-        "metadata": {"resourceVersion": revision.to_string(), "creationTimestamp": null},
+        "metadata": {"resourceVersion": revision.to_string()},
     })
 }
 

@@ -63,12 +63,14 @@ pub struct Written {
     pub warnings: Vec<String>,
 }
 
-/// Who has worked out `metadata.managedFields`.
+/// How the whole object came about that is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ownership {
-    /// Nobody yet: by what changes.
-    Tracked,
-    /// The apply's merge.
+pub(crate) enum Way {
+    /// It was sent.
+    Sent,
+    /// It is the stored one with a patch.
+    Patched,
+    /// It is an apply's merge, which has also worked out `metadata.managedFields`.
     Applied,
 }
 
@@ -77,7 +79,8 @@ impl Server {
     pub async fn create(&self, target: Target<'_>, terms: Terms<'_>, body: Body) -> Result<Written, ApiError> {
         let mut warnings = Vec::new();
         let intent = conform::whole(target, terms, body, &mut warnings)?;
-        let object = self.insert(target, terms, intent, Ownership::Tracked).await?;
+        warnings.extend(prepare::warnings(target, &intent, None));
+        let object = self.insert(target, terms, intent, Way::Sent).await?;
         Ok(Written { object, created: true, warnings })
     }
 
@@ -87,11 +90,19 @@ impl Server {
         let intent = conform::whole(target, terms, body, &mut warnings)?;
         conform::same_name(target, &intent)?;
         if prepare::is_made_by_put(target) && self.live(target).await?.is_none() {
-            let object = self.insert(target, terms, intent, Ownership::Tracked).await?;
+            let mut intent = intent;
+            // What it claims to have seen is not there to contradict it.
+            object::set(&mut intent, "resourceVersion", None);
+            let object = self.insert(target, terms, intent, Way::Sent).await?;
             return Ok(Written { object, created: true, warnings });
         }
-        prepare::may_be_unconditional(target, &intent)?;
-        let object = self.advance(target, terms, Ownership::Tracked, |_| Ok(intent.clone())).await?;
+        let mut of_change = Vec::new();
+        let sent = |live: &Value| {
+            of_change = prepare::warnings(target, &intent, Some(live));
+            Ok(intent.clone())
+        };
+        let object = self.advance(target, terms, Way::Sent, sent).await?;
+        warnings.extend(of_change);
         Ok(Written { object, created: false, warnings })
     }
 
@@ -103,9 +114,10 @@ impl Server {
             let patched = patch.apply(live, &target.served.resource.schema)?;
             let intent = conform::patched(target, terms, patched, &mut warnings)?;
             conform::same_name(target, &intent)?;
+            warnings.extend(prepare::warnings(target, &intent, Some(live)));
             Ok(intent)
         };
-        let object = self.advance(target, terms, Ownership::Tracked, patched).await?;
+        let object = self.advance(target, terms, Way::Patched, patched).await?;
         Ok(Written { object, created: false, warnings })
     }
 
@@ -117,28 +129,25 @@ impl Server {
         body: Body,
         force: bool,
     ) -> Result<Written, ApiError> {
-        let mut warnings = Vec::new();
-        let applied = conform::applied(target, terms, body, &mut warnings)?;
+        let applied = conform::applied(target, body)?;
         let merge = |live: Option<&Value>| {
             let resource = &target.served.resource;
             let manager = manager(target, terms);
             let merged = fields::apply(&resource.schema, live, &applied, &manager, force, &now());
-            let mut intent = merged.map_err(|refused| refused.into_api_error(&applied))?;
-            conform::complete(target, &mut intent);
-            Ok(intent)
+            conform::merged(target, &applied, merged.map_err(|refused| refused.into_api_error(&applied))?)
         };
         for _ in 0..TRIES {
             if self.live(target).await?.is_some() || !target.subresource.is_empty() {
-                match self.advance(target, terms, Ownership::Applied, |live| merge(Some(live))).await {
+                match self.advance(target, terms, Way::Applied, |live| merge(Some(live))).await {
                     // It went between the look and the write: an apply makes it anew.
                     Err(gone) if gone.reason == "NotFound" && target.subresource.is_empty() => {}
-                    done => return done.map(|object| Written { object, created: false, warnings }),
+                    done => return done.map(|object| Written { object, created: false, warnings: Vec::new() }),
                 }
             }
             prepare::claims_no_past(target, &applied)?;
-            match self.insert(target, terms, merge(None)?, Ownership::Applied).await {
+            match self.insert(target, terms, merge(None)?, Way::Applied).await {
                 Err(lost) if lost.reason == "AlreadyExists" => {}
-                done => return done.map(|object| Written { object, created: true, warnings }),
+                done => return done.map(|object| Written { object, created: true, warnings: Vec::new() }),
             }
         }
         Err(ApiError::modified(&target.served.resource, target.name))
@@ -162,7 +171,7 @@ impl Server {
     /// Stores what an object has become, or its end. None: another write came between.
     async fn put(&self, target: Target<'_>, stored: Object, made: &Value) -> Result<Option<Object>, ApiError> {
         let ended = prepare::is_ended(target, made);
-        let draft = object::draft(made.clone());
+        let draft = object::draft(target.served.stored_form(made.clone()));
         let change = if ended { Change::Delete(draft) } else { Change::Put(draft) };
         match self.store.write(stored.key, Expect::Revision(stored.revision), change).await {
             Ok(stored) => {
@@ -189,41 +198,47 @@ impl Server {
         target: Target<'_>,
         terms: Terms<'_>,
         intent: Value,
-        ownership: Ownership,
+        way: Way,
     ) -> Result<Bytes, ApiError> {
         let resource = &target.served.resource;
         self.check_namespace(target, &intent).await?;
         let mut made = intent;
-        prepare::create(target, terms, &mut made)?;
+        prepare::create(target, &mut made)?;
         let base = object::text(&made, "generateName").to_owned();
         let generated = object::name(&made).is_empty() && !base.is_empty();
-        if ownership == Ownership::Tracked {
+        if way != Way::Applied {
             fields::track(&resource.schema, None, &mut made, &manager(target, terms), &now());
         }
         for attempt in 1.. {
             if generated {
                 object::set(&mut made, "name", Some(crate::meta::generate_name(&base).into()));
             }
-            prepare::check_create(target, &made)?;
+            prepare::add_own(target, terms, &mut made);
+            prepare::check_create(target, &mut made)?;
             let name = object::name(&made).to_owned();
             let key = target.served.key(target.namespace, &name);
-            let taken = if terms.dry_run {
-                if self.store.get(&key).await.map_err(ApiError::internal)?.is_none() {
-                    return Ok(made.to_string().into());
-                }
-                true
-            } else {
-                match self.store.write(key, Expect::Absent, Change::Put(object::draft(made.clone()))).await {
+            if !terms.dry_run {
+                let change = Change::Put(object::draft(target.served.stored_form(made.clone())));
+                match self.store.write(key.clone(), Expect::Absent, change).await {
                     Ok(stored) => {
                         self.chores.created(target.served, &made);
                         return Ok(stored.value);
                     }
-                    Err(WriteError::Conflict { .. }) => true,
+                    Err(WriteError::Conflict { .. }) => {}
                     Err(failed) => return Err(refused_by_store(failed)),
                 }
-            };
-            if taken && (!generated || attempt >= NAME_TRIES) {
-                return Err(ApiError::already_exists(resource, &name));
+            }
+            match self.store.get(&key).await.map_err(ApiError::internal)? {
+                None if terms.dry_run => return Ok(target.served.stored_form(made).to_string().into()),
+                Some(other) if !generated || attempt >= NAME_TRIES => {
+                    let exists = ApiError::already_exists(resource, &name);
+                    let is_going = object::is_deleting(&parse(&other)?);
+                    let why = if is_going { "object is being deleted: " } else { "" };
+                    return Err(ApiError { message: format!("{why}{}", exists.message), ..exists });
+                }
+                // It has gone again, or another name is tried.
+                _ if attempt >= TRIES => return Err(ApiError::already_exists(resource, &name)),
+                _ => {}
             }
         }
         Err(ApiError::internal("no name was free"))
@@ -235,29 +250,31 @@ impl Server {
         &self,
         target: Target<'_>,
         terms: Terms<'_>,
-        ownership: Ownership,
+        way: Way,
         mut next: impl FnMut(&Value) -> Result<Value, ApiError>,
     ) -> Result<Bytes, ApiError> {
         let resource = &target.served.resource;
         for _ in 0..TRIES {
             let stored = self.live(target).await?;
             let stored = stored.ok_or_else(|| ApiError::not_found(resource, target.name))?;
-            let live = parse(&stored)?;
+            let live = target.served.face_of(parse(&stored)?);
             let mut made = next(&live)?;
-            prepare::check_claims(target, &made, &live)?;
+            prepare::check_claims(target, &made, &live, way)?;
             prepare::update(target, &mut made, &live);
-            if ownership == Ownership::Tracked {
+            if way != Way::Applied {
                 fields::track(&resource.schema, Some(&live), &mut made, &manager(target, terms), &now());
             }
-            prepare::check_update(target, &made, &live)?;
+            prepare::check_update(target, &mut made, &live)?;
             if fields::same_but_for_times(&made, &live) {
                 return Ok(stored.value);
             }
             if terms.dry_run {
-                return Ok(made.to_string().into());
+                return Ok(target.served.stored_form(made).to_string().into());
             }
+            let ended = prepare::is_ended(target, &made);
             if let Some(stored) = self.put(target, stored, &made).await? {
-                return Ok(stored.value);
+                // What was stored last is what the writer is told of an object that its write has let go.
+                return Ok(if ended { made.to_string().into() } else { stored.value });
             }
         }
         Err(ApiError::modified(resource, target.name))

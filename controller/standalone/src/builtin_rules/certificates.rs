@@ -1,8 +1,12 @@
-//! CertificateSigningRequest. Whether the request itself can be parsed is not looked at here.
+//! CertificateSigningRequest.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{list, text};
+use super::{list, pem, text};
+use crate::access::Identity;
+use crate::clock::now;
 use crate::meta::cause::{
     duplicate, forbidden, invalid, invalid_text, not_supported, quote, required, too_long,
 };
@@ -38,6 +42,9 @@ const USAGES: [&str; 23] = [
 ];
 /// Conditions that stay once they are there.
 const FINAL: [&str; 3] = ["Approved", "Denied", "Failed"];
+/// Of these, the ones that are written through the subresource `approval`.
+const APPROVALS: [&str; 2] = ["Approved", "Denied"];
+const CERTIFICATE: &str = "/status/certificate";
 const MIN_EXPIRATION: i64 = 600;
 
 /// A new request has no status; a written one keeps its spec and status, which only the subresources change.
@@ -53,8 +60,50 @@ pub fn prepare(object: &mut Value, old: Option<&Value>) {
     }
 }
 
+/// Who asks for a certificate is not for the request to say.
+pub fn requested_by(object: &mut Value, creator: &Identity) {
+    let spec = object::fields(object::fields(object).entry("spec").or_insert(Value::Null));
+    spec.insert("username".to_owned(), creator.name.as_str().into());
+    spec.insert("groups".to_owned(), creator.groups.clone().into());
+    spec.remove("uid");
+    spec.remove("extra");
+}
+
+/// Approval is about the conditions alone, and `status` cannot change what approval has said. Conditions get the times that they
+/// leave out.
+pub fn prepare_part(subresource: &str, object: &mut Value, old: &Value) {
+    let mut conditions = object.pointer_mut("/status/conditions").map(Value::take);
+    let stated = conditions.as_mut().and_then(Value::as_array_mut);
+    for condition in stated.into_iter().flatten().filter(|condition| condition.is_object()) {
+        let before = list(old, "/status/conditions").iter().find(|one| text(one, "/type") == text(condition, "/type"));
+        match before {
+            Some(before) if subresource == "status" && APPROVALS.contains(&text(condition, "/type")) => *condition = before.clone(),
+            _ => stamp(condition, before),
+        }
+    }
+    let fields = object::fields(object);
+    object::put(fields, "spec", old.get("spec").cloned());
+    let status = fields.entry("status").or_insert(Value::Null);
+    if subresource == "approval" {
+        *status = old.get("status").cloned().unwrap_or_else(|| json!({}));
+    }
+    object::put(object::fields(status), "conditions", conditions);
+}
+
+fn stamp(condition: &mut Value, before: Option<&Value>) {
+    let before = before.filter(|before| text(before, "/status") == text(condition, "/status"));
+    let since = before.map(|before| text(before, "/lastTransitionTime")).filter(|time| !time.is_empty());
+    let since = since.map_or_else(now, str::to_owned);
+    for (field, time) in [("lastUpdateTime", now()), ("lastTransitionTime", since)] {
+        if text(condition, &format!("/{field}")).is_empty() {
+            object::fields(condition).insert(field.to_owned(), time.into());
+        }
+    }
+}
+
 pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut causes = usages(object);
+    let mut causes = Vec::from_iter(request(object));
+    causes.extend(usages(object));
     let signer = text(object, "/spec/signerName");
     if signer == "kubernetes.io/legacy-unknown" {
         let detail = "the legacy signerName is not allowed via this API version";
@@ -68,6 +117,7 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Cause> {
         causes.push(invalid("spec.expirationSeconds", &seconds.into(), detail));
     }
     causes.extend(conditions(object));
+    causes.extend(certificate(object, old));
     let Some(old) = old else { return causes };
     for kind in FINAL {
         if count(object, kind) < count(old, kind) {
@@ -78,11 +128,38 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Cause> {
     causes
 }
 
-/// Whether a request is approved or denied is written through the subresource `approval` alone.
-pub fn unapproved(object: &Value, old: &Value) -> Vec<Cause> {
-    let added = ["Approved", "Denied"].into_iter().filter(|kind| count(object, kind) > count(old, kind));
+/// Whether a request is approved or denied is written through the subresource `approval` alone, and its certificate once.
+pub fn status_change(object: &Value, old: &Value) -> Vec<Cause> {
+    let added = APPROVALS.into_iter().filter(|kind| count(object, kind) > count(old, kind));
     let detail = |kind: &str| format!("updates may not add a condition of type {}", quote(kind));
-    added.map(|kind| forbidden("status.conditions", detail(kind))).collect()
+    let mut causes: Vec<Cause> = added.map(|kind| forbidden("status.conditions", detail(kind))).collect();
+    let (issued, before) = (text(object, CERTIFICATE), text(old, CERTIFICATE));
+    if issued != before && !before.is_empty() {
+        causes.push(forbidden("status.certificate", "updates may not modify existing certificate content"));
+    }
+    causes
+}
+
+fn request(object: &Value) -> Option<Cause> {
+    let given = object.pointer("/spec/request").unwrap_or(&Value::Null);
+    let fault = pem::request_fault(&decoded(given.as_str().unwrap_or_default()))?;
+    Some(invalid("spec.request", given, fault))
+}
+
+/// One that was bad before stays.
+fn certificate(object: &Value, old: Option<&Value>) -> Option<Cause> {
+    let issued = text(object, CERTIFICATE);
+    let before = old.map(|old| text(old, CERTIFICATE)).unwrap_or_default();
+    if issued.is_empty() || issued == before {
+        return None;
+    }
+    let fault = pem::certificates_fault(&decoded(issued))?;
+    Some(invalid_text("status.certificate", "<certificate data>", fault))
+}
+
+/// Bytes as they stand in JSON, which have been found to be base64.
+fn decoded(text: &str) -> Vec<u8> {
+    STANDARD.decode(text.replace(['\n', '\r'], "")).unwrap_or_default()
 }
 
 /// How many conditions there are of a type.

@@ -27,6 +27,18 @@ pub fn is_strict(object: &Value) -> bool {
     text(object, "/apiVersion").starts_with("events.k8s.io/")
 }
 
+/// The times are always there, if only as null.
+pub fn prepare(object: &mut Value) {
+    let [first, last] = match is_strict(object) {
+        true => ["deprecatedFirstTimestamp", "deprecatedLastTimestamp"],
+        false => ["firstTimestamp", "lastTimestamp"],
+    };
+    let Some(fields) = object.as_object_mut() else { return };
+    for field in ["eventTime", first, last] {
+        fields.entry(field).or_insert(Value::Null);
+    }
+}
+
 pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = basics(object);
     if is_strict(object) {

@@ -9,8 +9,8 @@ use crate::object;
 use crate::status::Cause;
 
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 pub fn prepare_namespace(object: &mut Value, old: Option<&Value>) {
-    let name = text(object, "/metadata/name").to_owned();
     let Some(fields) = object.as_object_mut() else { return };
     if let Some(old) = old {
         for field in ["spec", "status"] {
@@ -18,22 +18,36 @@ pub fn prepare_namespace(object: &mut Value, old: Option<&Value>) {
         }
     } else {
         fields.insert("status".to_owned(), json!({"phase": "Active"}));
-        let finalizers = object::fields(fields.entry("spec").or_insert(Value::Null))
-            .entry("finalizers")
-            .or_insert(json!([]));
-        match finalizers {
-            Value::Array(list) if list.iter().any(|one| one == "kubernetes") => {}
-            Value::Array(list) => list.push("kubernetes".into()),
-            other @ (Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Object(_)) => *other = json!(["kubernetes"]),
-        }
     }
+    label(object);
+}
+
+/// The subresource `finalize` writes the spec, `status` the status.
+pub fn prepare_namespace_part(subresource: &str, object: &mut Value, old: &Value) {
+    let kept = if subresource == "status" { "spec" } else { "status" };
+    object::put(object::fields(object), kept, old.get(kept).cloned());
+    label(object);
+}
+
+/// A namespace can be selected by its name.
+fn label(object: &mut Value) {
+    let name = object::name(object).to_owned();
     if !name.is_empty() {
         let labels = object::metadata(object).entry("labels").or_insert(Value::Null);
         object::fields(labels).insert(NAME_LABEL.to_owned(), name.into());
+    }
+}
+
+/// A namespace stays until its content is gone, and has a label even if its name is only made now.
+pub fn own_namespace(object: &mut Value) {
+    label(object);
+    let spec = object::fields(object).entry("spec").or_insert(Value::Null);
+    match object::fields(spec).entry("finalizers").or_insert(Value::Null) {
+        Value::Array(list) if list.iter().any(|one| one == "kubernetes") => {}
+        Value::Array(list) => list.push("kubernetes".into()),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            *other = json!(["kubernetes"]);
+        }
     }
 }
 

@@ -1,6 +1,12 @@
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::Role;
 use crate::meta::cases::{cases, changed, expected_causes, found_causes, read, report};
 
 /// An object without what these rules do not touch, and without fields that say nothing.
@@ -32,6 +38,23 @@ fn start(case: &Value, kind: &str) -> Value {
     json!({"metadata": {"name": "c"}, field: {"a": text}})
 }
 
+/// The cases have an `@` where a request stood.
+fn with_request(mut object: Value) -> Value {
+    static REQUEST: LazyLock<String> = LazyLock::new(|| {
+        let key = KeyPair::generate().expect("a key");
+        let request = CertificateParams::default().serialize_request(&key).expect("a request");
+        STANDARD.encode(request.pem().expect("text"))
+    });
+    if let Some(request) = object.pointer_mut("/spec/request").filter(|request| **request == "@") {
+        *request = REQUEST.as_str().into();
+    }
+    object
+}
+
+fn nobody() -> Identity {
+    Identity { name: "nobody".to_owned(), groups: Vec::new(), role: Role::Nobody }
+}
+
 /// Metadata is the business of `meta`.
 fn without_metadata(causes: Vec<[String; 3]>) -> Vec<[String; 3]> {
     causes.into_iter().filter(|[_, field, _]| !field.starts_with("metadata.")).collect()
@@ -44,13 +67,17 @@ fn built_in_kinds_are_refused_as_the_real_server_refuses_them() {
     for case in cases(&file) {
         let kind = case["kind"].as_str().expect("a kind");
         let want = &case["want"];
-        let old = case["old"].as_str().map(|old| &file["olds"][old]);
-        let mut object = old.map_or_else(|| start(case, kind), |old| changed(old, &case["object"]));
+        let old = case["old"].as_str().map(|old| with_request(file["olds"][old].clone()));
+        let old = old.as_ref();
+        let mut object = with_request(old.map_or_else(|| start(case, kind), |old| changed(old, &case["object"])));
         if old.is_none() {
             object["metadata"]["namespace"] = "mt".into();
         }
         if case["sub"].as_str().unwrap_or_default().is_empty() {
             prepare(kind, &mut object, old);
+        }
+        if old.is_none() && kind == "Namespace" {
+            add_own(kind, &mut object, &nobody());
         }
         let mut causes = validate(kind, &object, old);
         if let (Some("/status"), Some(old)) = (case["sub"].as_str(), old) {
@@ -95,6 +122,9 @@ fn objects_of_the_wrong_shape_are_no_panic() {
             let mut object = shape.clone();
             prepare(kind, &mut object, Some(shape));
             prepare(kind, &mut object, None);
+            prepare_part(kind, "status", &mut object, shape);
+            prepare_part(kind, "approval", &mut object, shape);
+            add_own(kind, &mut object, &nobody());
             validate(kind, &object, Some(shape));
             validate(kind, &object, None);
         }

@@ -18,9 +18,12 @@ struct Misfit {
 pub(super) fn misfits(shape: Shape<'_>, value: &Value) -> Option<String> {
     let mut found = Vec::new();
     check(Some(shape), value, &mut found);
-    let lines = found.iter().map(|Misfit { path, message }| {
-        if path.is_empty() { message.clone() } else { format!("{path}: {message}") }
-    });
+    let lines =
+        found.iter().map(
+            |Misfit { path, message }| {
+                if path.is_empty() { message.clone() } else { format!("{path}: {message}") }
+            },
+        );
     let lines: Vec<String> = lines.collect();
     match lines.as_slice() {
         [] => None,
@@ -53,7 +56,9 @@ fn check_scalar(scalar: Scalar, value: &Value) -> Option<String> {
         Scalar::Boolean if value.is_boolean() => None,
         Scalar::Any if !value.is_object() && !value.is_array() => None,
         Scalar::Numeric => Some(format!("expected numeric (int or float), got {}", go::type_name(value))),
-        Scalar::String => Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go::source(value))),
+        Scalar::String => {
+            Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go::source(value)))
+        }
         Scalar::Boolean => Some(format!("expected boolean, got &{{{}}}", go::loose(value))),
         Scalar::Any => Some(format!("expected any scalar, got &{{{}}}", go::loose(value))),
     }
@@ -88,7 +93,10 @@ fn check_list(form: ListForm<'_>, value: &Value, found: &mut Vec<Misfit>) {
             }
         };
         if seen.contains(&element) {
-            found.push(Misfit { path: String::new(), message: format!("duplicate entries for key {element}") });
+            found.push(Misfit {
+                path: String::new(),
+                message: format!("duplicate entries for key {element}"),
+            });
         }
         let start = found.len();
         check(Some(form.items), item, found);

@@ -111,10 +111,15 @@ fn in_form(form: Form<'_>, old: Option<&Value>, new: Option<&Value>) -> (Differe
     }
 }
 
-fn in_map(form: MapForm<'_>, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>) -> Difference {
+fn in_map(
+    form: MapForm<'_>,
+    old: Option<&Map<String, Value>>,
+    new: Option<&Map<String, Value>>,
+) -> Difference {
     let mut found = Difference::default();
     let gone = old.into_iter().flatten().filter(|(name, _)| new.is_none_or(|new| !new.contains_key(*name)));
-    let kept = new.into_iter().flatten().map(|(name, value)| (name, old.and_then(|old| old.get(name)), Some(value)));
+    let kept =
+        new.into_iter().flatten().map(|(name, value)| (name, old.and_then(|old| old.get(name)), Some(value)));
     for (name, old, new) in gone.map(|(name, value)| (name, Some(value), None)).chain(kept) {
         let below = difference(form.child(name), old, new);
         if !below.is_empty() {

@@ -73,7 +73,12 @@ fn about(applied: &Value) -> String {
     let text = |path: &str| applied.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let version = text("/apiVersion");
     let slash = if version.contains('/') { "" } else { "/" };
-    format!("{}/{}; {slash}{version}, Kind={}", text("/metadata/namespace"), text("/metadata/name"), text("/kind"))
+    format!(
+        "{}/{}; {slash}{version}, Kind={}",
+        text("/metadata/namespace"),
+        text("/metadata/name"),
+        text("/kind")
+    )
 }
 
 fn conflict_error(conflicts: &[Conflict]) -> ApiError {
@@ -83,7 +88,9 @@ fn conflict_error(conflicts: &[Conflict]) -> ApiError {
         field: path.clone(),
     });
     let message = match conflicts {
-        [Conflict { manager, path }] => format!("Apply failed with 1 conflict: conflict with {manager}: {path}"),
+        [Conflict { manager, path }] => {
+            format!("Apply failed with 1 conflict: conflict with {manager}: {path}")
+        }
         many => {
             let mut lines = Vec::new();
             let mut last = None;

@@ -27,7 +27,9 @@ fn escape(quoted: &str) -> String {
     let mut text = String::with_capacity(quoted.len());
     for letter in quoted.chars() {
         match letter {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(letter)))
+            }
             _ => text.push(letter),
         }
     }
@@ -67,7 +69,9 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Number(value) => number(value),
         Value::String(text) => quote(text),
         Value::Array(items) => format!("[{}]", join(items.iter().map(plain), ",")),
-        Value::Object(fields) => join(fields.iter().map(|(name, value)| format!("{name}={}", plain(value))), ""),
+        Value::Object(fields) => {
+            join(fields.iter().map(|(name, value)| format!("{name}={}", plain(value))), "")
+        }
     }
 }
 
@@ -80,7 +84,10 @@ pub(super) fn loose(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", join(items.iter().map(loose), " ")),
         Value::Object(fields) => {
-            format!("map[{}]", join(fields.iter().map(|(name, value)| format!("{name}:{}", loose(value))), " "))
+            format!(
+                "map[{}]",
+                join(fields.iter().map(|(name, value)| format!("{name}:{}", loose(value))), " ")
+            )
         }
     }
 }

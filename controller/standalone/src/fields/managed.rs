@@ -116,7 +116,9 @@ impl Managed {
 
     /// Takes the oldest updates together until they are few enough.
     pub(super) fn cap(&mut self) {
-        let mut updaters: Vec<(i64, String, Owner)> = self.0.iter()
+        let mut updaters: Vec<(i64, String, Owner)> = self
+            .0
+            .iter()
             .filter(|(owner, _)| owner.operation == Operation::Update)
             .map(|(owner, owned)| (seconds(owned), owner.identifier(), owner.clone()))
             .collect();

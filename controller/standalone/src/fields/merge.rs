@@ -27,7 +27,11 @@ pub(super) fn merge(shape: Shape<'_>, live: &Value, applied: &Value) -> Value {
     }
 }
 
-fn merge_maps(form: MapForm<'_>, live: Option<&Map<String, Value>>, set: Option<&Map<String, Value>>) -> Map<String, Value> {
+fn merge_maps(
+    form: MapForm<'_>,
+    live: Option<&Map<String, Value>>,
+    set: Option<&Map<String, Value>>,
+) -> Map<String, Value> {
     let mut merged = live.cloned().unwrap_or_default();
     for (name, value) in set.into_iter().flatten() {
         let value = match (live.and_then(|live| live.get(name)), form.child(name)) {
@@ -44,7 +48,9 @@ type Lives<'a> = BTreeMap<&'a Element, Option<&'a Value>>;
 
 /// Keeps the order of what is applied, and each item that is only live close to those that it stood between.
 fn merge_lists(form: ListForm<'_>, live: &[Value], applied: &[Value]) -> Vec<Value> {
-    let keyed = |items: &[Value]| -> Vec<Element> { items.iter().filter_map(|item| form.element(item).ok()).collect() };
+    let keyed = |items: &[Value]| -> Vec<Element> {
+        items.iter().filter_map(|item| form.element(item).ok()).collect()
+    };
     let (live_keys, applied_keys) = (keyed(live), keyed(applied));
     // Both were checked to have keys throughout; a live list from an older schema may not, and gives way.
     if live_keys.len() != live.len() || applied_keys.len() != applied.len() {

@@ -44,14 +44,12 @@ impl Element {
     /// Reads what `encode` writes. None within: a kind of step that is not known, to be left out.
     pub(super) fn decode(text: &str) -> Result<Option<Self>, BadElement> {
         let bad = || BadElement(text.to_owned());
-        let (Some(kind), Some(':'), Some(rest)) = (text.chars().next(), text.chars().nth(1), text.get(2..)) else {
-            return Err(bad());
-        };
+        let ([kind, b':', ..], Some(rest)) = (text.as_bytes(), text.get(2..)) else { return Err(bad()) };
         let element = match kind {
-            'f' => Self::field(rest),
-            'v' => Self::Item(Ordered(serde_json::from_str(rest).map_err(|_| bad())?)),
-            'i' => Self::Index(rest.parse().map_err(|_| bad())?),
-            'k' => {
+            b'f' => Self::field(rest),
+            b'v' => Self::Item(Ordered(serde_json::from_str(rest).map_err(|_| bad())?)),
+            b'i' => Self::Index(rest.parse().map_err(|_| bad())?),
+            b'k' => {
                 let fields: serde_json::Map<_, _> = serde_json::from_str(rest).map_err(|_| bad())?;
                 Self::Key(fields.into_iter().map(|(name, value)| (name, Ordered(value))).collect())
             }
@@ -115,7 +113,8 @@ fn compare(left: &Value, right: &Value) -> Ordering {
         (Value::String(left), Value::String(right)) => left.cmp(right),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (Value::Array(left), Value::Array(right)) => {
-            let unequal = left.iter().zip(right).map(|(left, right)| compare(left, right)).find(|order| order.is_ne());
+            let unequal =
+                left.iter().zip(right).map(|(left, right)| compare(left, right)).find(|order| order.is_ne());
             unequal.unwrap_or_else(|| left.len().cmp(&right.len()))
         }
         (Value::Object(left), Value::Object(right)) => {

@@ -14,7 +14,9 @@ pub(super) fn remove(shape: Option<Shape<'_>>, value: &Value, fields: &FieldSet)
     match (shape.map(|shape| shape.form(Some(value))), value) {
         (Some(Form::Scalar(_)), _) => value.clone(),
         (Some(Form::Map(form)), Value::Object(map)) if !form.atomic => remove_from_map(form, map, fields),
-        (Some(Form::List(form)), Value::Array(items)) if !form.atomic => remove_from_list(form, items, fields),
+        (Some(Form::List(form)), Value::Array(items)) if !form.atomic => {
+            remove_from_list(form, items, fields)
+        }
         (Some(Form::Map(_) | Form::List(_)) | None, _) => Value::Null,
     }
 }

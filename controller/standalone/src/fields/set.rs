@@ -157,10 +157,9 @@ impl FieldSet {
         let (map, list) = (shape.and_then(Shape::map), shape.and_then(Shape::list));
         let nodes = self.0.iter().map(|(element, node)| {
             let (named, below) = match element {
-                Element::Field(name) => (
-                    map.is_some_and(|map| map.names(name)),
-                    map.and_then(|map| map.child(name)),
-                ),
+                Element::Field(name) => {
+                    (map.is_some_and(|map| map.names(name)), map.and_then(|map| map.child(name)))
+                }
                 Element::Key(_) => (false, list.map(|list| list.items)),
                 Element::Item(_) | Element::Index(_) => (false, None),
             };
@@ -195,7 +194,8 @@ impl FieldSet {
         let mut fields = Map::new();
         for (element, node) in &self.0 {
             let mut below = node.children.encode();
-            if let (true, false, Some(below)) = (node.member, node.children.is_empty(), below.as_object_mut()) {
+            if let (true, false, Some(below)) = (node.member, node.children.is_empty(), below.as_object_mut())
+            {
                 below.insert(".".to_owned(), Value::Object(Map::new()));
             }
             fields.insert(element.encode(), below);
@@ -216,7 +216,9 @@ impl FieldSet {
         let fields = match fields {
             Value::Object(fields) => fields,
             Value::Null => &empty,
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => return Err(BadFields::NoObject),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                return Err(BadFields::NoObject);
+            }
         };
         let mut node = Node::default();
         for (key, below) in fields {

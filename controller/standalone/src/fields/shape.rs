@@ -91,8 +91,12 @@ impl<'a> Shape<'a> {
     pub(super) fn map(self) -> Option<MapForm<'a>> {
         let (schema, open) = match self {
             Self::Known { schema, open } => (schema, open),
-            Self::Deduced => return Some(MapForm { fields: None, open: true, rest: Some(Rest::Deduced), atomic: false }),
-            Self::Opaque => return Some(MapForm { fields: None, open: true, rest: Some(Rest::Opaque), atomic: true }),
+            Self::Deduced => {
+                return Some(MapForm { fields: None, open: true, rest: Some(Rest::Deduced), atomic: false });
+            }
+            Self::Opaque => {
+                return Some(MapForm { fields: None, open: true, rest: Some(Rest::Opaque), atomic: true });
+            }
         };
         if !matches!(schema.kind, Kind::Object | Kind::Any) && !is_free(schema) {
             return None;
@@ -176,10 +180,16 @@ impl ListForm<'_> {
     pub(super) fn element(&self, item: &Value) -> Result<Element, String> {
         if self.keys.is_empty() {
             return match item {
-                Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
+                Value::Object(_) => {
+                    Err("associative list without keys has an element that's a map type".to_owned())
+                }
                 Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
-                Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
-                Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(Element::Item(Ordered(item.clone()))),
+                Value::Null => {
+                    Err("associative list without keys has an element that's an explicit null".to_owned())
+                }
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                    Ok(Element::Item(Ordered(item.clone())))
+                }
             };
         }
         let fields = match item {
@@ -190,7 +200,9 @@ impl ListForm<'_> {
             }
         };
         let default = |key: &str| match self.items {
-            Shape::Known { schema, .. } => schema.properties.get(key).and_then(|field| field.default.as_ref()),
+            Shape::Known { schema, .. } => {
+                schema.properties.get(key).and_then(|field| field.default.as_ref())
+            }
             Shape::Deduced | Shape::Opaque => None,
         };
         let values = self.keys.iter().filter_map(|key| {

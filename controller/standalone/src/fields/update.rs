@@ -88,7 +88,7 @@ impl Rules<'_> {
 
         let mut merged = merge(self.shape, live, applied);
         if let Some(before) = before.filter(|before| !before.fields.is_empty()) {
-            merged = self.prune(&merged, &before.fields, managed);
+            merged = self.prune(merged, &before.fields, managed, owner);
         }
         let compared = compare(self.shape, live, &merged).without(self.reset);
         if !force {
@@ -125,7 +125,14 @@ impl Rules<'_> {
     }
 
     /// Removes what the applier stated before, states no more, and nobody else owns.
-    fn prune(self, merged: &Value, before: &FieldSet, managed: &Managed) -> Value {
+    fn prune(self, merged: Value, before: &FieldSet, managed: &Managed, owner: &Owner) -> Value {
+        let mut dropped = before.clone();
+        managed.0.get(owner).into_iter().for_each(|mine| dropped.subtract(&mine.fields));
+        // The common case, an intent stated again: the walks below would find nothing.
+        if dropped.is_empty() {
+            return merged;
+        }
+        let merged = &merged;
         let named = |fields: &FieldSet| fields.with_named(Some(self.shape));
         let before = named(before);
         let all = named(&fields_of(self.shape, merged));

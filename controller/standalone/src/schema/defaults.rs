@@ -33,8 +33,9 @@ fn drop_nulls(schema: &Schema, value: &mut Value) {
     }
 }
 
-/// The recursion follows the schema, whose depth is bounded.
-fn fill(schema: &Schema, value: &mut Value) {
+/// What is left out comes in, and nulls stay, for a rule to refuse: as on a real server after the merge of an apply. The recursion
+/// follows the schema, whose depth is bounded.
+pub fn fill(schema: &Schema, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, own) in &schema.properties {

@@ -4,8 +4,6 @@
 use serde_json::Value;
 
 use super::{Schema, objectmeta};
-use crate::resource::Resource;
-use crate::status::{ApiError, Cause, Details};
 
 /// What a real server reports of one body and level: its decoder stops counting there.
 const MAX_REPORTED: usize = 100;
@@ -38,31 +36,6 @@ pub fn unknown(schema: &Schema, value: &mut Value) -> Vec<String> {
 pub fn warnings(unknown: &[String], duplicates: &[String]) -> Vec<String> {
     let duplicates = duplicates.iter().take(MAX_REPORTED).map(|path| format!("duplicate field \"{path}\""));
     duplicates.chain(unknown.iter().map(|path| format!("unknown field \"{path}\""))).collect()
-}
-
-/// The refusal of `fieldValidation=Strict` for the whole object of a create or a replace.
-pub fn refuse_body(resource: &Resource, unknown: &[String], duplicates: &[String]) -> ApiError {
-    let Resource { kind, version, .. } = resource;
-    ApiError::bad_request(format!(
-        "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
-        warnings(unknown, duplicates).join(", ")
-    ))
-}
-
-/// The refusal of `fieldValidation=Strict` for an object as a patch has left it. A real server says so of no kind and no name, and
-/// quotes the whole object, which is left out here: it is the caller's own and may be large.
-pub fn refuse_patch(resource: &Resource, unknown: &[String], duplicates: &[String]) -> ApiError {
-    let wrong = warnings(unknown, duplicates).join(", ");
-    let message = format!("Invalid value: \"{}\": strict decoding error: {wrong}", resource.kind);
-    let details = Details {
-        causes: vec![Cause {
-            reason: "FieldValueInvalid".into(),
-            message: message.clone(),
-            field: "patch".to_owned(),
-        }],
-        ..Details::default()
-    };
-    ApiError::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}")).with(details)
 }
 
 /// Whether a field stays. What is below it is pruned either way it stays.

@@ -195,7 +195,13 @@ impl Kind {
         defaults::apply(schema, &mut value);
         let wrong = !unknown.is_empty() || !decoded.duplicates.is_empty();
         match validation {
-            "Strict" if wrong => Err(prune::refuse_body(&self.resource, &unknown, &decoded.duplicates)),
+            "Strict" if wrong => {
+                let Resource { kind, version, .. } = &self.resource;
+                let wrong = prune::warnings(&unknown, &decoded.duplicates).join(", ");
+                Err(ApiError::bad_request(format!(
+                    "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {wrong}"
+                )))
+            }
             "Warn" => Ok((value, prune::warnings(&unknown, &decoded.duplicates))),
             _ => Ok((value, Vec::new())),
         }
@@ -220,8 +226,8 @@ impl Kind {
         }
         let causes = match (&self.validator, &old) {
             (None, _) => Vec::new(),
-            (Some(validator), Some(old)) if of_status => validator.check_status(&new, old),
-            (Some(validator), old) => validator.check(&new, old.as_ref()),
+            (Some(validator), Some(old)) if of_status => validator.check_status(&[], &new, old),
+            (Some(validator), old) => validator.check(&[], &new, old.as_ref()),
         };
         if !causes.is_empty() {
             let name = new["metadata"]["name"].as_str().unwrap_or_default();

@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use serde_json::Value;
 
-use super::golang::{GoNumber, marshal, quote};
-use super::{Kind, Schema, objectmeta};
+use super::golang::{GoNumber, marshal};
+use super::{DATE_TIME_MICROS, Kind, Schema, gotime, objectmeta};
 
 /// Checks the types of a whole object of a built-in kind. The error is the text of Go's JSON decoder.
 pub fn check(schema: &Schema, value: &Value) -> Result<(), String> {
@@ -19,6 +19,33 @@ pub fn check_custom(schema: &Schema, value: &Value) -> Result<(), String> {
         check_metadata(metadata)?;
     }
     embedded(schema, value, "")
+}
+
+/// What Go's encoder leaves out of a built-in object: lists and maps without an element.
+pub fn drop_empty(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(fields) if !schema.preserve_unknown => {
+            for (name, field) in fields.iter_mut() {
+                if let Some(own) = schema.field(name) {
+                    drop_empty(own, field);
+                }
+            }
+            fields.retain(|name, field| match field {
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(entries) => {
+                    let is_map = schema.field(name).is_some_and(|own| own.additional.is_some());
+                    !is_map || !entries.is_empty()
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+            });
+        }
+        Value::Array(items) => {
+            if let Some(own) = &schema.items {
+                items.iter_mut().for_each(|item| drop_empty(own, item));
+            }
+        }
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Nulls of a Go struct's fields are absent; one in a map of strings is an empty string, which is how Go reads it.
@@ -47,6 +74,13 @@ pub fn drop_nulls(schema: &Schema, value: &mut Value) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The metadata of a custom object is held in a Go struct too.
+pub fn drop_metadata_nulls(value: &mut Value) {
+    if let Some(metadata) = value.get_mut("metadata") {
+        drop_nulls(objectmeta::schema(), metadata);
     }
 }
 
@@ -128,6 +162,8 @@ fn walk(schema: &Schema, value: &Value, place: &Place<'_>) -> Result<(), String>
         return Ok(());
     }
     match schema.kind {
+        // A RawExtension is as it was sent, whatever that is.
+        Kind::Object if schema.preserve_unknown => Ok(()),
         Kind::Object => {
             let Some(fields) = value.as_object() else { return Err(place.refuse(value, &go_type(schema))) };
             for (name, field) in fields {
@@ -156,15 +192,16 @@ fn walk(schema: &Schema, value: &Value, place: &Place<'_>) -> Result<(), String>
         }
         Kind::String => {
             let Some(text) = value.as_str() else { return Err(place.refuse(value, &go_type(schema))) };
-            match format_of(schema) {
-                "date-time" if !text.is_empty() => check_time(text),
+            match schema.format() {
+                "date-time" if !text.is_empty() => gotime::check(text, gotime::SECONDS),
+                DATE_TIME_MICROS => gotime::check(text, gotime::MICROS),
                 "byte" => check_bytes(text),
                 _ => Ok(()),
             }
         }
         Kind::Integer => {
             let fits = match value {
-                Value::Number(number) => match (GoNumber::of(number), format_of(schema)) {
+                Value::Number(number) => match (GoNumber::of(number), schema.format()) {
                     (GoNumber::Int(int), "int32") => i32::try_from(int).is_ok(),
                     (GoNumber::Int(_), _) => true,
                     (GoNumber::Float(_), _) => false,
@@ -182,10 +219,6 @@ fn walk(schema: &Schema, value: &Value, place: &Place<'_>) -> Result<(), String>
     }
 }
 
-fn format_of(schema: &Schema) -> &str {
-    schema.raw.get("format").and_then(Value::as_str).unwrap_or_default()
-}
-
 fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -199,9 +232,9 @@ fn go_kind(value: &Value) -> &'static str {
 
 fn go_type(schema: &Schema) -> String {
     match schema.kind {
-        Kind::String if format_of(schema) == "byte" => "[]uint8".to_owned(),
+        Kind::String if schema.format() == "byte" => "[]uint8".to_owned(),
         Kind::String => "string".to_owned(),
-        Kind::Integer if format_of(schema) == "int32" => "int32".to_owned(),
+        Kind::Integer if schema.format() == "int32" => "int32".to_owned(),
         Kind::Integer => "int64".to_owned(),
         Kind::Number => "float64".to_owned(),
         Kind::Boolean => "bool".to_owned(),
@@ -217,17 +250,6 @@ fn go_type(schema: &Schema) -> String {
         Kind::IntOrString => "intstr.IntOrString".to_owned(),
         Kind::Any => "interface {}".to_owned(),
     }
-}
-
-fn check_time(text: &str) -> Result<(), String> {
-    let refuse = || {
-        let text = quote(text);
-        format!("parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text} as \"2006\"")
-    };
-    // jiff also reads what RFC 3339 does not allow, such as a space for the T.
-    let shaped = text.as_bytes().get(10) == Some(&b'T')
-        && text.as_bytes().get(19).is_some_and(|mark| b".Z+-".contains(mark));
-    if shaped && text.parse::<jiff::Timestamp>().is_ok() { Ok(()) } else { Err(refuse()) }
 }
 
 fn check_bytes(text: &str) -> Result<(), String> {

@@ -53,23 +53,23 @@ impl Validator {
         Ok(Self { has_rules: root.has_rules(), root })
     }
 
-    /// What is wrong with a whole object that is created, or that replaces `old`. Its metadata is not looked at.
-    pub fn check(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    /// What is wrong with a whole object that is created, or that replaces `old`, beside its metadata, which others have looked at.
+    pub fn check(&self, metadata: &[Cause], new: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut report = Report::new("");
         walk::node(&self.root, new, old, "", &mut report);
-        self.finish(report, new, old)
+        self.finish(metadata, report, new, old)
     }
 
     /// What is wrong with an object whose status replaces the old one's; its other fields are the old object's.
-    pub fn check_status(&self, new: &Value, old: &Value) -> Vec<Cause> {
+    pub fn check_status(&self, metadata: &[Cause], new: &Value, old: &Value) -> Vec<Cause> {
         let mut report = Report::new("status");
         if let (Some(node), Some(status)) = (self.root.properties.get("status"), new.get("status")) {
             walk::node(node, status, old.get("status"), "", &mut report);
         }
-        self.finish(report, new, Some(old))
+        self.finish(metadata, report, new, Some(old))
     }
 
-    fn finish(&self, report: Report, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    fn finish(&self, metadata: &[Cause], report: Report, new: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = report.into_causes();
         lists::embedded(&self.root, new, "", &mut causes);
         let repeated = lists::repeated(&self.root, new);
@@ -81,7 +81,7 @@ impl Validator {
         if !self.has_rules {
             return causes;
         }
-        if causes.iter().any(is_blocking) {
+        if metadata.iter().chain(&causes).any(is_blocking) {
             causes.push(Cause {
                 reason: "FieldValueInvalid".into(),
                 message: "Invalid value: null: some validation rules were not checked because the object was invalid; \

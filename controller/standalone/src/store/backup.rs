@@ -1,5 +1,6 @@
-//! Copies of a store: made while it is in use or not, and put back into an empty folder. A copy holds what is sealed as it is
-//! stored: the `secrets.key` of the folder is not part of it, and without that key the copy's secrets cannot be read.
+//! Copies of a store: made while it is in use or not, and put back into an empty folder. A copy holds what is
+//! sealed as it is stored: the `secrets.key` of the folder is not part of it, and without that key the copy's
+//! secrets cannot be read.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,8 +12,9 @@ use super::database::{self, OpenError, stored};
 use super::seal::{self, KEY_FILE, KeyError, Sealer};
 use super::{compaction, directory};
 
-/// What is restored goes on at a revision this far ahead, as etcd's own manual advises: beyond every one that was given away after the
-/// backup, so that no client takes a new object for one it has seen, and all begin anew with a list.
+/// What is restored goes on at a revision this far ahead, as etcd's own manual advises: beyond every one that
+/// was given away after the backup, so that no client takes a new object for one it has seen, and all begin
+/// anew with a list.
 const REVISIONS_AHEAD: u64 = 1_000_000_000;
 
 /// Why there is no backup. Nothing is left of it.
@@ -77,7 +79,8 @@ pub enum RestoreError {
     },
 }
 
-/// Copies the store of a folder, whether a process has it open or not, into a new file that is durable when this returns.
+/// Copies the store of a folder, whether a process has it open or not, into a new file that is durable when
+/// this returns.
 pub fn backup_directory(dir: &Path, file: &Path) -> Result<(), BackupError> {
     let files = |source| BackupError::Files { file: file.to_owned(), source };
     let database = database::file(dir);
@@ -117,8 +120,9 @@ fn copy(database: &Path, to: &Path) -> Result<(), OpenError> {
     database::inspect(&copied, to, true)
 }
 
-/// Puts a backup into a folder that is empty or holds only the key; `key` is put there too. If the backup has sealed objects,
-/// the key must be theirs. The backup is checked before anything gets its name, and the folder holds all of it or nothing.
+/// Puts a backup into a folder that is empty or holds only the key; `key` is put there too. If the backup has
+/// sealed objects, the key must be theirs. The backup is checked before anything gets its name, and the
+/// folder holds all of it or nothing.
 pub fn restore(file: &Path, dir: &Path, key: Option<&Path>) -> Result<(), RestoreError> {
     let files = |source| RestoreError::Files { file: file.to_owned(), dir: dir.to_owned(), source };
     let mut source = File::open(file).map_err(files)?;

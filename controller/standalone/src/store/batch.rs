@@ -1,5 +1,5 @@
-//! One transaction of the writer: each task is checked against what precedes it in the batch. Nothing is answered here: the outcome of every
-//! task depends on the commit.
+//! One transaction of the writer: each task is checked against what precedes it in the batch. Nothing is
+//! answered here: the outcome of every task depends on the commit.
 
 use std::sync::Arc;
 
@@ -137,7 +137,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Counts what a write needs, and refuses what would go beyond the bound. Deletes make room in the end, so they pass.
+    /// Counts what a write needs, and refuses what would go beyond the bound. Deletes make room in the end,
+    /// so they pass.
     fn take(&mut self, bytes: usize, deleted: bool) -> Result<(), Fault> {
         let bytes = bytes as u64 + ROW_BYTES;
         if !deleted && self.used + bytes > self.limit {

@@ -1,5 +1,5 @@
-//! How much history is kept, and the steps that remove the rest. `History` decides, from the times of the writes that it is told;
-//! `step` does a bounded part of it. Only the writer calls them.
+//! How much history is kept, and the steps that remove the rest. `History` decides, from the times of the
+//! writes that it is told; `step` does a bounded part of it. Only the writer calls them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,14 +8,15 @@ use rusqlite::{Connection, params};
 
 use super::database::stored;
 
-/// History is removed in waves of at least so many revisions, so that a slow trickle of writes costs no second sync each.
+/// History is removed in waves of at least so many revisions, so that a slow trickle of writes costs no
+/// second sync each.
 const WAVE: u64 = 250;
 
 /// Rows that one step looks at: some ms, during which writes wait.
 const STEP_ROWS: u64 = 500;
 
 /// Pages that one step gives back to the file system.
-const STEP_PAGES: u64 = 256;
+pub(super) const STEP_PAGES: u64 = 256;
 
 /// The file may hold so many free pages, or a quarter of its size if that is more: new versions soon fill them again.
 const FREE_PAGES: u64 = 1024;
@@ -23,14 +24,16 @@ const FREE_PAGES: u64 = 1024;
 /// Times are kept this many to a window: history lives at most a tenth longer than it says.
 const MARKS_PER_WINDOW: u32 = 10;
 
-/// How much history is kept. It begins anew when the store is opened: what was there then is kept for the whole age again.
+/// How much history is kept. It begins anew when the store is opened: what was there then is kept for the
+/// whole age again.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
     /// Versions that were replaced less than this ago are kept.
     pub age: Duration,
     /// So many of the newest revisions are kept, however old they are: a client that slept over a quiet night resumes.
     pub least: u64,
-    /// Not more than about so many revisions are kept, however new they are: this bounds the disk under a storm of writes.
+    /// Not more than about so many revisions are kept, however new they are: this bounds the disk under a
+    /// storm of writes.
     pub most: u64,
 }
 
@@ -124,8 +127,9 @@ impl History {
     }
 }
 
-/// Removes history up to `target` or as much as one step may, and says how far it came. A row goes when its successor's revision is
-/// reached, so that an event after that one still finds its previous value; the row of a deletion when its own is.
+/// Removes history up to `target` or as much as one step may, and says how far it came. A row goes when its
+/// successor's revision is reached, so that an event after that one still finds its previous value; the row
+/// of a deletion when its own is.
 pub(super) fn step(connection: &Connection, compacted: u64, target: u64) -> rusqlite::Result<u64> {
     let to = target.min(compacted + STEP_ROWS);
     let rows = params![stored(compacted), stored(to)];
@@ -146,7 +150,11 @@ pub(super) fn is_loose(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Moves pages from the end of the file to free ones, and cuts it.
 pub(super) fn tighten(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!("PRAGMA incremental_vacuum({STEP_PAGES})"))
+    // It moves one page for each row that is asked for, so all are: `execute_batch` would ask once.
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP_PAGES})"))?;
+    let mut pages = statement.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(())
 }
 
 /// How large the database is, in pages.

@@ -20,10 +20,10 @@ pub(super) const APPLICATION_ID: i32 = 0x534B_5259;
 /// Grows when the schema changes; a newer one than ours is refused.
 pub(super) const SCHEMA_VERSION: i32 = 1;
 
-/// A database of at most this size is checked as a whole when it is opened: that takes about 0.1 s, or some tenths when the
-/// disk is cold. Beyond, only what is read is checked, as SQLite does by itself: with WAL and `synchronous=FULL` no crash or power
-/// cut damages the file, so that an unclean stop is no better reason to look than a clean one, and the start must stay short. Every
-/// backup checks the whole copy.
+/// A database of at most this size is checked as a whole when it is opened: that takes about 0.1 s, or some
+/// tenths when the disk is cold. Beyond, only what is read is checked, as SQLite does by itself: with WAL and
+/// `synchronous=FULL` no crash or power cut damages the file, so that an unclean stop is no better reason to
+/// look than a clean one, and the start must stay short. Every backup checks the whole copy.
 const CHECKED_AT_OPEN: u64 = 64 << 20;
 
 /// Another connection keeps the database locked only for moments (a checkpoint of a backup's connection at its close).
@@ -38,11 +38,11 @@ const PAGE_BYTES: i64 = 4096;
 /// A WAL that grew while a backup kept a snapshot is cut back to this.
 const WAL_KEPT_BYTES: i64 = 16 << 20;
 
-/// Every version is a row of `log`, until compaction removes it.
-/// `path` is `namespace/name`: so its order is that of etcd's keys. `previous` is the revision of the version that this one
-/// replaced. `value` comes last, so that what only reads the other columns does not touch its overflow pages.
-/// `meta.floor` is the least revision that the counter may have, besides the newest in `log`; `meta.key_check` is there as soon as anything
-/// was sealed.
+/// Every version is a row of `log`, until compaction removes it. `path` is `namespace/name`: so its order is
+/// that of etcd's keys. `previous` is the revision of the version that this one replaced. `value` comes last,
+/// so that what only reads the other columns does not touch its overflow pages. `meta.floor` is the least
+/// revision that the counter may have, besides the newest in `log`; `meta.key_check` is there as soon as
+/// anything was sealed.
 const SCHEMA: &str = "
     CREATE TABLE log (
         revision INTEGER PRIMARY KEY,

@@ -27,7 +27,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a child that was just forked, and has not yet become another program, has it open too.
+        // Closing the file is not enough: a child that was just forked, and has not yet become another
+        // program, has it open too.
         if let Err(error) = self.0.unlock() {
             tracing::warn!(%error, "failed to unlock the data directory");
         }

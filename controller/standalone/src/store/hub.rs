@@ -1,6 +1,7 @@
-//! Hands committed events to the watches: a ring of the newest ones, bounded by count and bytes, and one signal for each resource,
-//! so that a write wakes only the watches of its resource. The writer publishes; watches look here first and read from the
-//! database what the ring no longer has. Nobody waits for a slow watch.
+//! Hands committed events to the watches: a ring of the newest ones, bounded by count and bytes, and one
+//! signal for each resource, so that a write wakes only the watches of its resource. The writer publishes;
+//! watches look here first and read from the database what the ring no longer has. Nobody waits for a slow
+//! watch.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,8 @@ pub struct Event {
     pub kind: EventKind,
     /// The object as it was written; its revision is that of the event.
     pub object: Object,
-    /// The value that was replaced or removed. Absent if the object was created, or if that value was sealed and cannot be read.
+    /// The value that was replaced or removed. Absent if the object was created, or if that value was sealed
+    /// and cannot be read.
     pub previous: Option<Bytes>,
 }
 

@@ -1,4 +1,5 @@
-//! What is read from the database: an object, a page of a list, the events after a revision, a file. Each function reads one snapshot.
+//! What is read from the database: an object, a page of a list, the events after a revision, a file. Each
+//! function reads one snapshot.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use super::hub::{Event, EventKind};
 use super::seal::{KeyError, Place, Vault};
 use super::{Key, List, Object, Range, ReadError};
 
-/// A page of events holds at most so many rows and, but for the last one, bytes: what a watch that is behind keeps in memory.
+/// A page of events holds at most so many rows and, but for the last one, bytes: what a watch that is behind
+/// keeps in memory.
 const PAGE_EVENTS: usize = 64;
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -126,8 +128,8 @@ pub(super) fn list(
     Ok(List { revision, objects, more: remaining > 0, remaining })
 }
 
-/// Paths with the revision of their object, and how many follow. It walks the index alone, all versions that are kept: the window bounds
-/// them.
+/// Paths with the revision of their object, and how many follow. It walks the index alone, all versions that
+/// are kept: the window bounds them.
 fn newest_of_each(
     snapshot: &Connection,
     resource: &str,

@@ -1,4 +1,5 @@
-//! The connections of the readers: few, made when they are first needed. Short reads run in place, long ones on the blocking pool.
+//! The connections of the readers: few, made when they are first needed. Short reads run in place, long ones
+//! on the blocking pool.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

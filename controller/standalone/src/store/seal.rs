@@ -1,5 +1,5 @@
-//! Encryption of sealed objects at rest: AES-256-GCM, with the key in a file of the data directory. What is sealed is bound to its
-//! place (resource, namespace, name, revision), so that rows cannot be swapped.
+//! Encryption of sealed objects at rest: AES-256-GCM, with the key in a file of the data directory. What is
+//! sealed is bound to its place (resource, namespace, name, revision), so that rows cannot be swapped.
 
 use std::collections::HashSet;
 use std::fs;
@@ -99,8 +99,8 @@ impl Vault {
         self.sealed.contains(resource)
     }
 
-    /// The key. Only the writer calls this, and it may be the first use: then the key is made, and is durable before anything is
-    /// sealed with it.
+    /// The key. Only the writer calls this, and it may be the first use: then the key is made, and is durable
+    /// before anything is sealed with it.
     pub(super) fn sealer(&self) -> Result<Arc<Sealer>, KeyError> {
         let mut sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sealer) = &*sealer {
@@ -190,8 +190,8 @@ impl Sealer {
         check
     }
 
-    /// Every place has a key of its own, derived from the one in the file: so the number of objects that may safely be sealed
-    /// with random nonces has no bound that a store could reach.
+    /// Every place has a key of its own, derived from the one in the file: so the number of objects that may
+    /// safely be sealed with random nonces has no bound that a store could reach.
     fn key(&self, place: &[u8]) -> Result<LessSafeKey, KeyError> {
         let derived = hmac::sign(&self.master, place);
         UnboundKey::new(&AES_256_GCM, derived.as_ref()).map(LessSafeKey::new).map_err(|_| KeyError::Altered)

@@ -1,5 +1,5 @@
-//! A watch: every event of a resource after a revision, in order, each once. It takes them from the hub, and from the database what the hub
-//! no longer has.
+//! A watch: every event of a resource after a revision, in order, each once. It takes them from the hub, and
+//! from the database what the hub no longer has.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,7 +43,8 @@ impl From<ReadError> for WatchEnd {
     }
 }
 
-/// Delivers the events of a resource, of all namespaces or of one. It holds no place in the store: a slow one only costs itself.
+/// Delivers the events of a resource, of all namespaces or of one. It holds no place in the store: a slow one
+/// only costs itself.
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
@@ -108,7 +109,8 @@ impl Watch {
         }
     }
 
-    /// The newest revision up to which every event was delivered: what a bookmark says. It grows also while others write.
+    /// The newest revision up to which every event was delivered: what a bookmark says. It grows also while
+    /// others write.
     pub fn passed(&mut self) -> u64 {
         if self.missed.is_empty()
             && let Look::Nothing { passed } =

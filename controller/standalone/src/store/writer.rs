@@ -1,6 +1,6 @@
-//! The one thread that writes. It takes all waiting tasks into one transaction, so that they share one sync; after the commit it
-//! publishes the events and then answers. Between batches it removes old history and moves the WAL into the database. With nothing to do it
-//! sleeps without a timer.
+//! The one thread that writes. It takes all waiting tasks into one transaction, so that they share one sync;
+//! after the commit it publishes the events and then answers. Between batches it removes old history and
+//! moves the WAL into the database. With nothing to do it sleeps without a timer.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -31,7 +31,8 @@ const CHECKPOINT_BYTES: u64 = 2 << 20;
 /// What a step of compaction adds to the WAL, about.
 const STEP_BYTES: u64 = 1 << 20;
 
-/// A WAL of so many pages has not been begun anew because readers overlapped: then the writer waits for them, but no longer than this.
+/// A WAL of so many pages has not been begun anew because readers overlapped: then the writer waits for them,
+/// but no longer than this.
 const LONG_WAL_PAGES: i64 = 16_384;
 const LONG_WAL_WAIT: Duration = Duration::from_millis(100);
 

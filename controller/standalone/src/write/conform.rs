@@ -1,14 +1,15 @@
 //! Is a body an object of this kind, in this place, and nothing else? Unknown fields, defaults, and the types of built-in kinds.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Target, Terms};
-use crate::decode::{self, Media};
+use crate::decode::{self, DecodeError, Media, summary};
+use crate::meta::{self, cause};
 use crate::object;
 use crate::options::FieldValidation;
 use crate::resource::{Origin, Resource};
 use crate::schema::{defaults, prune, typed};
-use crate::status::{ApiError, Cause};
+use crate::status::ApiError;
 
 /// A body that was decoded.
 #[derive(Debug, Clone)]
@@ -22,7 +23,24 @@ impl Body {
     /// Reads the bytes of a request.
     pub fn decode(target: Target<'_>, bytes: &[u8], media: Media) -> Result<Self, ApiError> {
         let resource = &target.served.resource;
-        let decoded = decode::decode(bytes, media).map_err(|error| error.refuse(&resource.kind, &resource.version, bytes))?;
+        let decoded = match decode::decode(bytes, media) {
+            // The decoder of a built-in kind takes kind and version from the path, and then nothing is an object without fields.
+            Err(DecodeError::Nothing(text)) if resource.origin == Origin::BuiltIn && text == "null" => {
+                return Ok(Self { value: json!({}), duplicates: Vec::new() });
+            }
+            decoded => decoded.map_err(|error| error.refuse(&resource.kind, &resource.version, bytes))?,
+        };
+        Ok(Self { value: decoded.value, duplicates: decoded.duplicates })
+    }
+}
+
+impl Body {
+    /// Reads the bytes of an apply, which are YAML or JSON.
+    pub fn decode_apply(bytes: &[u8]) -> Result<Self, ApiError> {
+        let decoded = decode::decode(bytes, Media::Yaml).map_err(|error| {
+            let why = if let DecodeError::Yaml(_) = error { "error converting YAML to JSON: " } else { "" };
+            ApiError::bad_request(format!("error decoding patch: {why}{error}"))
+        })?;
         Ok(Self { value: decoded.value, duplicates: decoded.duplicates })
     }
 }
@@ -35,9 +53,10 @@ pub fn whole(
     warnings: &mut Vec<String>,
 ) -> Result<Value, ApiError> {
     let Body { mut value, duplicates } = body;
-    is_of_kind(target, &mut value)?;
+    is_of_kind(target, &mut value, Step::Body)?;
     known_fields(target, terms, &mut value, &duplicates, warnings, Step::Body)?;
-    complete(target, &mut value);
+    warnings.extend(meta::warnings::drop_repeated_owners(&mut value, false));
+    defaults::apply(&target.served.resource.schema, &mut value);
     in_namespace(target, &mut value)?;
     Ok(value)
 }
@@ -49,34 +68,61 @@ pub fn patched(
     mut value: Value,
     warnings: &mut Vec<String>,
 ) -> Result<Value, ApiError> {
-    is_of_kind(target, &mut value)?;
+    is_of_kind(target, &mut value, Step::Patch)?;
     known_fields(target, terms, &mut value, &[], warnings, Step::Patch)?;
-    complete(target, &mut value);
+    warnings.extend(meta::warnings::drop_repeated_owners(&mut value, true));
+    defaults::apply(&target.served.resource.schema, &mut value);
     in_namespace(target, &mut value)?;
     Ok(value)
 }
 
-/// The intent of an apply, which is not completed: a default that nobody stated is nobody's.
-pub fn applied(
-    target: Target<'_>,
-    terms: Terms<'_>,
-    body: Body,
-    warnings: &mut Vec<String>,
-) -> Result<Value, ApiError> {
-    let Body { mut value, duplicates } = body;
-    is_of_kind(target, &mut value)?;
-    known_fields(target, terms, &mut value, &duplicates, warnings, Step::Patch)?;
-    in_namespace(target, &mut value)?;
+/// The intent of an apply. It is neither pruned nor completed: the merge itself refuses what the kind does not have, and a default
+/// that nobody stated is nobody's.
+pub fn applied(target: Target<'_>, body: Body) -> Result<Value, ApiError> {
+    let Body { mut value, .. } = body;
+    let stated = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (version, kind) = (stated("apiVersion"), stated("kind"));
+    if version != target.served.api_version || kind != target.served.resource.kind {
+        let slash = if version.contains('/') { "" } else { "/" };
+        return Err(ApiError::bad_request(format!("invalid object type: {slash}{version}, Kind={kind}")));
+    }
     if object::name(&value).is_empty() {
         object::set(&mut value, "name", Some(target.name.into()));
     }
     same_name(target, &value)?;
+    in_namespace(target, &mut value.clone())?;
     Ok(value)
+}
+
+/// The object that the merge of an apply has made. A null that the caller states is for a rule to refuse; one that the merge leaves
+/// where nothing is left is nothing.
+pub fn merged(target: Target<'_>, applied: &Value, mut value: Value) -> Result<Value, ApiError> {
+    let resource = &target.served.resource;
+    if resource.origin == Origin::BuiltIn {
+        typed::drop_nulls(&resource.schema, &mut value);
+        typed::drop_empty(&resource.schema, &mut value);
+    }
+    if states_null(applied) {
+        complete(target, &mut value);
+    } else {
+        defaults::apply(&resource.schema, &mut value);
+    }
+    in_namespace(target, &mut value)?;
+    Ok(value)
+}
+
+fn states_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(states_null),
+        Value::Object(fields) => fields.values().any(states_null),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// What the schema adds to an object that leaves it out.
 pub fn complete(target: Target<'_>, value: &mut Value) {
-    defaults::apply(&target.served.resource.schema, value);
+    defaults::fill(&target.served.resource.schema, value);
 }
 
 /// The name in the body is the name in the path.
@@ -86,14 +132,14 @@ pub fn same_name(target: Target<'_>, value: &Value) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = if name.is_empty() {
-        "name must be provided".to_owned()
+        format!("the name of the object ({} based on URL) was undeterminable: name must be provided", target.name)
     } else {
         format!("the name of the object ({name}) does not match the name on the URL ({})", target.name)
     };
     Err(ApiError::bad_request(message))
 }
 
-fn is_of_kind(target: Target<'_>, value: &mut Value) -> Result<(), ApiError> {
+fn is_of_kind(target: Target<'_>, value: &mut Value, step: Step) -> Result<(), ApiError> {
     let resource = &target.served.resource;
     let expected = &target.served.api_version;
     let stated = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -109,24 +155,23 @@ fn is_of_kind(target: Target<'_>, value: &mut Value) -> Result<(), ApiError> {
                 fields.insert("apiVersion".to_owned(), expected.clone().into());
             }
         }
-        Origin::Custom => {
-            if kind.is_empty() {
-                return Err(ApiError::bad_request(format!("Object 'Kind' is missing in '{value}'")));
-            }
-        }
+        Origin::Custom if kind.is_empty() => return Err(step.without_kind(resource, value)),
+        Origin::Custom => {}
     }
-    if !version.is_empty() && &version != expected {
+    let must_be = |field: &str, found: &str, kind: &str, right: &str| {
+        let cause = cause::invalid_text(field, found, format!("must be {right}"));
+        cause::refusal(&resource.group, kind, object::name(value), vec![cause])
+    };
+    if resource.origin == Origin::Custom && matches!(step, Step::Patch) && &version != expected {
+        return Err(must_be("apiVersion", &version, &kind, expected));
+    }
+    if &version != expected && (!version.is_empty() || resource.origin == Origin::Custom) {
         return Err(ApiError::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({expected})"
         )));
     }
     if !kind.is_empty() && kind != resource.kind && resource.origin == Origin::Custom {
-        let cause = Cause {
-            reason: "FieldValueInvalid".into(),
-            message: format!("Invalid value: \"{kind}\": must be {}", resource.kind),
-            field: "kind".to_owned(),
-        };
-        return Err(ApiError::invalid(resource, object::name(value), vec![cause]));
+        return Err(must_be("kind", &kind, &kind, &resource.kind));
     }
     if !kind.is_empty() && kind != resource.kind {
         return Err(ApiError::bad_request(format!(
@@ -137,11 +182,40 @@ fn is_of_kind(target: Target<'_>, value: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Where the words of a strict refusal come from.
+/// Where an object comes from, which words its refusal.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Body,
     Patch,
+}
+
+impl Step {
+    fn without_kind(self, resource: &Resource, value: &Value) -> ApiError {
+        let text = value.to_string();
+        let missing = DecodeError::Nothing(text.clone());
+        match self {
+            Self::Body => {
+                let Resource { kind, .. } = resource;
+                let message = format!("the object provided is unrecognized (must be of type {kind}): {missing} ({})", summary(text.as_bytes()));
+                ApiError::bad_request(message)
+            }
+            Self::Patch => self.refuse(resource, value, &missing.to_string()),
+        }
+    }
+
+    fn refuse(self, resource: &Resource, value: &Value, why: &str) -> ApiError {
+        match self {
+            Self::Body => {
+                let Resource { kind, version, .. } = resource;
+                ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+            }
+            // A real server says so of no kind and no name, and quotes the whole object.
+            Self::Patch => {
+                let cause = cause::invalid_text("patch", &value.to_string(), why);
+                cause::refusal("", "", "", vec![cause])
+            }
+        }
+    }
 }
 
 fn known_fields(
@@ -156,14 +230,11 @@ fn known_fields(
     let typed = match resource.origin {
         Origin::BuiltIn => {
             typed::drop_nulls(&resource.schema, value);
-            typed::check(&resource.schema, value)
+            typed::check(&resource.schema, value).inspect(|()| typed::drop_empty(&resource.schema, value))
         }
-        Origin::Custom => typed::check_custom(&resource.schema, value),
+        Origin::Custom => typed::check_custom(&resource.schema, value).inspect(|()| typed::drop_metadata_nulls(value)),
     };
-    typed.map_err(|why| {
-        let Resource { kind, version, .. } = resource;
-        ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
-    })?;
+    typed.map_err(|why| step.refuse(resource, value, &why))?;
     let unknown = prune::unknown(&resource.schema, value);
     if unknown.is_empty() && duplicates.is_empty() {
         return Ok(());
@@ -174,24 +245,19 @@ fn known_fields(
             warnings.extend(prune::warnings(&unknown, duplicates));
             Ok(())
         }
-        FieldValidation::Strict => Err(match step {
-            Step::Body => prune::refuse_body(resource, &unknown, duplicates),
-            Step::Patch => prune::refuse_patch(resource, &unknown, duplicates),
-        }),
+        FieldValidation::Strict => {
+            let wrong = prune::warnings(&unknown, duplicates).join(", ");
+            Err(step.refuse(resource, value, &format!("strict decoding error: {wrong}")))
+        }
     }
 }
 
 fn in_namespace(target: Target<'_>, value: &mut Value) -> Result<(), ApiError> {
-    let stated = object::namespace(value);
     if !target.served.resource.namespaced {
-        return if stated.is_empty() {
-            Ok(())
-        } else {
-            Err(ApiError::bad_request(
-                "namespace must be empty: this kind is cluster-scoped, see `kubectl api-resources`",
-            ))
-        };
+        object::set(value, "namespace", None);
+        return Ok(());
     }
+    let stated = object::namespace(value);
     if stated.is_empty() {
         object::set(value, "namespace", Some(target.namespace.into()));
     } else if stated != target.namespace {

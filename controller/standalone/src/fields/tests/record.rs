@@ -30,7 +30,12 @@ fn request(method: &str, path: &str, content: &str, body: &Value) -> (u64, Value
 fn record(sequence: &mut Value) {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let (collection, name) = (text(sequence, "collection"), text(sequence, "object"));
-    request("PATCH", &format!("{collection}/{name}"), "application/merge-patch+json", &json!({"metadata": {"finalizers": null}}));
+    request(
+        "PATCH",
+        &format!("{collection}/{name}"),
+        "application/merge-patch+json",
+        &json!({"metadata": {"finalizers": null}}),
+    );
     request("DELETE", &format!("{collection}/{name}"), "application/json", &json!({}));
     let mut times: BTreeMap<String, String> = BTreeMap::new();
     for (place, step) in sequence["steps"].as_array_mut().unwrap().iter_mut().enumerate() {
@@ -46,12 +51,20 @@ fn record(sequence: &mut Value) {
         let body = step["body"].clone();
         let (code, mut answer) = match text(step, "do").as_str() {
             "create" => request("POST", &format!("{collection}?{plain}"), "application/json", &body),
-            "replace" => request("PUT", &format!("{collection}/{name}{sub}?{plain}"), "application/json", &body),
-            "merge" => request("PATCH", &format!("{collection}/{name}{sub}?{plain}"), "application/merge-patch+json", &body),
+            "replace" => {
+                request("PUT", &format!("{collection}/{name}{sub}?{plain}"), "application/json", &body)
+            }
+            "merge" => request(
+                "PATCH",
+                &format!("{collection}/{name}{sub}?{plain}"),
+                "application/merge-patch+json",
+                &body,
+            ),
             _ => request("PATCH", &one, "application/apply-patch+yaml", &body),
         };
         if code >= 300 {
-            step["answer"] = json!({"code": code, "message": answer["message"], "causes": answer["details"]["causes"]});
+            step["answer"] =
+                json!({"code": code, "message": answer["message"], "causes": answer["details"]["causes"]});
             continue;
         }
         let metadata = answer["metadata"].as_object_mut().unwrap();
@@ -72,12 +85,16 @@ fn record(sequence: &mut Value) {
 fn schemas(kinds: &[&str]) -> Map<String, Value> {
     let documents = ["/openapi/v3/api/v1", "/openapi/v3/apis/skerry.dev/v1alpha1"];
     let documents = documents.map(|path| request("GET", path, "application/json", &json!({})).1);
-    let all: Map<String, Value> =
-        documents.iter().flat_map(|document| document["components"]["schemas"].as_object().unwrap().clone()).collect();
+    let all: Map<String, Value> = documents
+        .iter()
+        .flat_map(|document| document["components"]["schemas"].as_object().unwrap().clone())
+        .collect();
     let mut kept = Map::new();
     let mut wanted: Vec<String> = all
         .keys()
-        .filter(|name| kinds.iter().any(|kind| name.ends_with(&format!(".{kind}")) && !name.contains(".events.")))
+        .filter(|name| {
+            kinds.iter().any(|kind| name.ends_with(&format!(".{kind}")) && !name.contains(".events."))
+        })
         .cloned()
         .collect();
     while let Some(name) = wanted.pop() {
@@ -126,6 +143,7 @@ fn record_the_sequences() {
     let sequences = format!("[\n{}\n]\n", sequences.collect::<Vec<_>>().join(",\n"));
     std::fs::write(format!("{FOLDER}/sequences.json"), sequences).unwrap();
     let schemas = schemas(&["ConfigMap", "Namespace", "Event", "EdgeApp", "EdgeNode"]);
-    let schemas: Vec<String> = schemas.iter().map(|(name, schema)| format!("{}:{schema}", json!(name))).collect();
+    let schemas: Vec<String> =
+        schemas.iter().map(|(name, schema)| format!("{}:{schema}", json!(name))).collect();
     std::fs::write(format!("{FOLDER}/schemas.json"), format!("{{\n{}\n}}\n", schemas.join(",\n"))).unwrap();
 }

@@ -1,5 +1,6 @@
 use std::process::Command;
 
+use super::compaction::{self, Size};
 use super::*;
 
 const KIB: usize = 1024;
@@ -118,7 +119,17 @@ async fn space_of_removed_history_is_given_back() {
         .await
         .unwrap();
     assert!(size() > 40 << 20);
-    store.compact(object.revision).await;
+    let moved = store
+        .on_writer(move |writer| -> rusqlite::Result<u64> {
+            writer.compact_to(object.revision)?;
+            let before = Size::of(&writer.connection)?;
+            compaction::tighten(&writer.connection)?;
+            let after = Size::of(&writer.connection)?;
+            Ok(before.pages - after.pages)
+        })
+        .await
+        .unwrap();
+    assert_eq!(moved, compaction::STEP_PAGES, "one step moves all that it may, in one transaction");
     let waited = std::time::Instant::now();
     while size() > 8 << 20 {
         // The writer goes on by itself; only the WAL has to be moved for the file to show it.
