@@ -43,13 +43,11 @@ wait_for() {
   done
 }
 
-# The ports of an earlier start while that runs, else new ones.
+# The ports of an earlier start while that runs or they are free, since the agent and people know them; else new ones.
 choose_ports() {
-  if [[ -f ports ]] && alive controller >/dev/null; then
-    read -r session_port ops_port api_port <ports
-    return
-  fi
   session_port=7443 ops_port=8080 api_port=6443
+  [[ ! -f ports ]] || read -r session_port ops_port api_port <ports
+  if alive controller >/dev/null; then return; fi
   until free "$session_port"; do session_port=$((session_port + 1)); done
   until free "$ops_port"; do ops_port=$((ops_port + 1)); done
   until free "$api_port"; do api_port=$((api_port + 1)); done

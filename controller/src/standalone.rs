@@ -49,7 +49,10 @@ pub fn command(command: StandaloneCommand) -> anyhow::Result<()> {
         StandaloneCommand::Restore { file, data, key_file } => {
             let dir = data_dir(&data)?;
             store::restore(&file, &dir, key_file.as_deref())?;
-            say(&format!("{} holds what the backup held; before you start on it, read docs/standalone.md, \"Restore\"", dir.display()));
+            say(&format!(
+                "{} holds what the backup held; before you start on it, read docs/standalone.md, \"Restore\"",
+                dir.display()
+            ));
         }
         StandaloneCommand::User(command) => user(command)?,
     }

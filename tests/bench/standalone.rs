@@ -50,7 +50,11 @@ struct Observed {
 pub async fn measure() -> Result<Vec<Figure>> {
     let ours = observe(Plane::Standalone).await?;
     let peer = observe(Plane::Kube).await?;
-    let content = format!("{NODES} EdgeNodes of {} bytes and {APPS} EdgeApps", ours.list_bytes_per_node());
+    let content = format!(
+        "{NODES} EdgeNodes of {} bytes, {} of them status, and {APPS} EdgeApps",
+        ours.list_bytes_per_node(),
+        Content::new().status(0).len()
+    );
     let figure = |id, unit, budget, value: fn(&Observed) -> f64, method| Figure {
         id,
         value: value(&ours),

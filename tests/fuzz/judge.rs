@@ -124,9 +124,13 @@ fn is_known_failure(reason: &str, message: &str) -> bool {
     }
 }
 
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 7] = [
     "resourceVersion: Invalid value: ",
     "resourceVersion should not be set on objects to be created",
     "failed to create typed patch object (",
     "unknown patch type: ",
+    // Of strategic merge patches.
+    "list element types are not identical: ",
+    "map: map[",
+    "unable to find api field in struct ",
 ];

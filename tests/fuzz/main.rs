@@ -13,6 +13,7 @@ mod script;
 mod target;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -51,7 +52,7 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn fuzz(seed: u64, time: Duration) -> Result<()> {
-    let target = Target::open().await?;
+    let target = Arc::new(Target::open().await?);
     let mut mutator = Mutator::new(Rng::with_seed(seed), script::corpus()?);
     let start = Instant::now();
     let mut findings = judge::Findings::default();
@@ -59,13 +60,15 @@ async fn fuzz(seed: u64, time: Duration) -> Result<()> {
     let mut sent: u64 = 0;
     while start.elapsed() < time || !under_way.is_empty() {
         while start.elapsed() < time && under_way.len() < AT_ONCE {
-            under_way.push(target.ask(mutator.request()));
+            // A task of its own: what waits for this one here must not wait for that one there.
+            let (target, request) = (target.clone(), mutator.request());
+            under_way.push(tokio::spawn(async move { target.ask(request).await }));
             sent += 1;
             if sent.is_multiple_of(LOOK_EVERY) {
                 target.look().await?;
             }
         }
-        let Some(exchange) = under_way.next().await else { break };
+        let Some(exchange) = under_way.next().await.transpose()? else { break };
         mutator.learn(&exchange);
         findings.judge(exchange);
         if findings.is_enough() {

@@ -73,6 +73,13 @@ impl ControlPlane {
         Ok(plane)
     }
 
+    /// A standalone one on the same port with a data directory that is not there yet.
+    pub fn elsewhere(&self) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("skerry-plane-").tempdir()?;
+        let kubeconfig = dir.path().join("data/admin.kubeconfig");
+        Ok(Self { plane: Plane::Standalone, dir, kubeconfig, assets: self.assets.clone(), port: self.port })
+    }
+
     /// How the controller of this control plane is started.
     pub fn controller_arguments(&self) -> Vec<String> {
         match self.plane {
@@ -91,7 +98,17 @@ impl ControlPlane {
     }
 
     pub fn kubectl(&self) -> Kubectl {
-        Kubectl::new(self.assets.join("kubectl"), self.kubeconfig.clone())
+        self.kubectl_as(&self.kubeconfig)
+    }
+
+    /// With another kubeconfig than the admin's.
+    pub fn kubectl_as(&self, kubeconfig: &Path) -> Kubectl {
+        Kubectl::new(self.assets.join("kubectl"), kubeconfig.to_owned())
+    }
+
+    /// The folder of kubectl, for scripts.
+    pub fn assets(&self) -> &Path {
+        &self.assets
     }
 
     pub fn kubeconfig(&self) -> &Path {

@@ -44,11 +44,20 @@ struct Controller {
 
 impl Controller {
     async fn start(&self, control_plane: &ControlPlane) -> Result<()> {
+        self.launch(control_plane)?;
+        self.ready().await
+    }
+
+    fn launch(&self, control_plane: &ControlPlane) -> Result<()> {
         let mut args = control_plane.controller_arguments();
         args.push(format!("--listen=127.0.0.1:{}", self.session_port));
         args.push(format!("--http-listen=127.0.0.1:{}", self.ops_port));
         let daemon = Daemon::start("skerry-controller", self.dir.path(), "controller", &args)?;
         *self.lock() = Some(daemon);
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<()> {
         eventually("the controller is ready", || async {
             if let Some(controller) = self.lock().as_mut() {
                 controller.check_alive()?;
@@ -85,6 +94,16 @@ impl Site {
 
     pub async fn start_controller(&self) -> Result<()> {
         self.controller.start(&self.control_plane).await
+    }
+
+    /// Starts it and does not wait for anything.
+    pub fn launch_controller(&self) -> Result<()> {
+        self.controller.launch(&self.control_plane)
+    }
+
+    /// Starts it on another control plane, where agents find it as before.
+    pub async fn start_controller_on(&self, control_plane: &ControlPlane) -> Result<()> {
+        self.controller.start(control_plane).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Daemon>> {

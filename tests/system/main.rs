@@ -9,6 +9,7 @@ mod faults;
 mod images;
 mod lifecycle;
 mod network;
+mod standalone;
 mod trust;
 
 use std::process::{Command, ExitCode};
@@ -34,6 +35,7 @@ macro_rules! trials {
         }),*),*]
     };
 }
+use trials;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
@@ -51,6 +53,9 @@ fn main() -> Result<ExitCode> {
     for plane in planes {
         let site = if arguments.list { None } else { Some(runtime.block_on(Site::start(plane))?) };
         all.extend(trials(plane, &site, &runtime));
+        if plane == Plane::Standalone {
+            all.extend(standalone::trials(&site, &runtime));
+        }
     }
     let conclusion = libtest_mimic::run(&arguments, all);
     // The runtime's last handle drops the site: everything that was started is ended.

@@ -13,8 +13,8 @@ use tonic::transport::Endpoint;
 use crate::apply::app_yaml;
 use crate::{Shared, shared};
 
-/// Runs a binary of ours that must refuse; returns its exit code and what it said.
-fn refused(binary: &str, args: &[&str]) -> Result<(i32, String)> {
+/// Runs a binary of ours that ends by itself; returns its exit code and what it said.
+pub fn refused(binary: &str, args: &[&str]) -> Result<(i32, String)> {
     let output = Command::new(target_dir()?.join(binary)).args(args).env_remove("RUST_LOG").output()?;
     let said = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).trim().to_owned();
     Ok((output.status.code().context("it was killed")?, said))

@@ -37,7 +37,7 @@ pub enum Input {
     Desired {
         generation: Generation,
         set: Arc<DesiredSet>,
-        /// The EdgeNode's annotation `skerry.dev/accept-past`.
+        /// The EdgeNode's annotation `skerry.dev/accept-past`: the generation that is given up, or the uid of the cluster that is.
         accept_past: Option<String>,
         lists: Lists,
     },
@@ -99,7 +99,7 @@ pub struct Update {
     pub generation: Generation,
     /// The set that the changes apply to. Absent for a snapshot: the apps are everything.
     pub base: Option<Digest>,
-    /// The operator has accepted that the cluster went back.
+    /// The operator has accepted that the cluster went back, or there is nothing to accept: the content stays the same.
     pub accept_past: bool,
     pub apps: Vec<(AppKey, Payload)>,
     pub removed: Vec<AppKey>,
@@ -284,11 +284,23 @@ impl Session {
             return;
         };
         let digest = wanted.set.digest();
-        if self.held.as_ref().is_some_and(|held| held.digest == digest) {
+        if let Some(held) = self.held.as_ref().filter(|held| held.digest == digest) {
             // Equal content is never sent, whatever its generation. It is known now, so the next change can be a delta.
-            self.content = Some(wanted.set);
-            (self.refused, self.decides, self.went_back) = (None, None, false);
+            self.content = Some(wanted.set.clone());
+            (self.decides, self.went_back) = (None, false);
+            if held.generation.epoch() == wanted.generation.epoch() {
+                self.refused = None;
+                self.set_stall(None, effects);
+                return;
+            }
+            // Who holds exactly what another cluster wants of it loses nothing by following that one: an operator who has moved
+            // everything over has nothing to accept.
+            if self.refused.as_ref().is_some_and(|refused| refused.holds(&wanted, now)) {
+                return;
+            }
             self.set_stall(None, effects);
+            effects.push(Effect::Send(update(&wanted, self.content.as_deref(), true)));
+            self.in_flight = Some(wanted);
             return;
         }
         if self.refused.as_ref().is_some_and(|refused| refused.holds(&wanted, now)) {
@@ -311,11 +323,14 @@ impl Session {
         if is_newer && !self.went_back {
             return Some(false);
         }
-        if wanted.accept_past.as_deref() == Some(held.to_string().as_str()) {
+        let another_cluster = wanted.generation.epoch() != held.epoch();
+        // Of another cluster everything can be accepted at once, with one value for all nodes.
+        let accepts = |past: &str| past == held.to_string() || (another_cluster && past == held.epoch());
+        if wanted.accept_past.as_deref().is_some_and(accepts) {
             return Some(true);
         }
         let message = went_back(&self.node, &wanted.generation, held);
-        if wanted.generation.epoch() != held.epoch() {
+        if another_cluster {
             self.went_back = true;
         }
         if !self.went_back {
@@ -396,14 +411,17 @@ fn update(wanted: &Wanted, base: Option<&DesiredSet>, accept_past: bool) -> Upda
 }
 
 fn went_back(node: &NodeName, ours: &Generation, held: &Generation) -> String {
-    let what = if ours.epoch() == held.epoch() {
-        "a newer state than this cluster has: the cluster was restored from a backup"
+    let annotation = labels::ACCEPT_PAST;
+    let (what, all) = if ours.epoch() == held.epoch() {
+        ("a newer state than this cluster has: the cluster was restored from a backup", String::new())
     } else {
-        "the state of another cluster: the cluster was replaced, or the node belonged elsewhere"
+        (
+            "the state of another cluster: the cluster was restored from a backup or replaced, or the node belonged elsewhere",
+            format!(", or all nodes of that one: kubectl annotate edgenodes --all {annotation}={} --overwrite", held.epoch()),
+        )
     };
     format!(
         "the node holds generation {held}, {what}. It keeps what it runs. To let it follow this cluster: kubectl annotate edgenode \
-         {node} {}='{held}' --overwrite",
-        labels::ACCEPT_PAST
+         {node} {annotation}='{held}' --overwrite{all}"
     )
 }

@@ -40,8 +40,10 @@ pub const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
 pub const USERS: &str = "users.yaml";
 /// Encrypted at rest.
 const SEALED: [&str; 1] = ["secrets"];
-/// Made at the first start. The uid of the second tells this cluster from others.
-const NAMESPACES: [&str; 2] = ["default", "kube-system"];
+/// The namespace whose uid tells this cluster from others.
+const SYSTEM: &str = "kube-system";
+/// Made at the first start.
+const NAMESPACES: [&str; 2] = ["default", SYSTEM];
 
 /// Why the API does not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,10 +188,26 @@ impl Server {
                 _ => {}
             }
         }
+        self.follow_restore().await?;
         for definition in definitions {
             self.found_definition(definition).await.map_err(OpenError::First)?;
         }
         Ok(())
+    }
+
+    /// A restored store is another cluster, by the uid that tells clusters apart: nodes that hold what came after the backup keep it
+    /// and say so, instead of taking the past for news.
+    async fn follow_restore(&self) -> Result<(), OpenError> {
+        if self.store.get_file(store::RESTORED).await?.is_none_or(|mark| mark.is_empty()) {
+            return Ok(());
+        }
+        let served = self.namespaces().map_err(OpenError::First)?;
+        let target = Target { served, namespace: "", name: SYSTEM, subresource: "" };
+        let uid = uuid::Uuid::new_v4().to_string();
+        let done = self.amend(target, |space| object::set(space, "uid", Some(uid.as_str().into()))).await;
+        done.map_err(OpenError::First)?;
+        info!("restored from a backup: this is cluster {uid} from now on");
+        Ok(self.store.put_file(store::RESTORED, Vec::new(), false).await?)
     }
 
     /// Stores a CRD as this program brings it, unless it is stored so already.

@@ -43,7 +43,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
-pub use self::backup::{BackupError, RestoreError, backup_directory, restore};
+pub use self::backup::{BackupError, RESTORED, RestoreError, backup_directory, restore};
 pub use self::compaction::Window;
 pub use self::database::OpenError;
 pub use self::hub::{Event, EventKind};

@@ -193,6 +193,42 @@ fn another_cluster_is_noticed_at_once_and_accepted_by_annotation() {
 }
 
 #[test]
+fn a_whole_cluster_is_accepted_with_one_value_for_all_nodes() {
+    let other = |epoch: &str, accept: &str| Input::Desired {
+        generation: generation(epoch, 9),
+        set: set(&[2]),
+        accept_past: Some(accept.to_owned()),
+        lists: Lists::default(),
+    };
+    let (_, effects) = after([hello(held(5, &[1])), other("f", "e")]);
+    assert!(sent(&effects)[0].accept_past);
+    let (_, effects) = after([hello(held(50, &[1])), other("e", "e")]);
+    assert_eq!(sent(&effects).len(), 0, "within one cluster only the generation itself counts");
+    let (_, effects) = after([hello(held(5, &[1])), other("f", "g")]);
+    assert_eq!(sent(&effects).len(), 0, "a third cluster");
+}
+
+#[test]
+fn who_holds_what_another_cluster_wants_follows_it() {
+    let other = |position: u64, apps: &[u8]| Input::Desired {
+        generation: generation("f", position),
+        set: set(apps),
+        accept_past: None,
+        lists: Lists::default(),
+    };
+    let (mut session, effects) = after([hello(held(5, &[1, 2])), other(1, &[1, 2])]);
+    let [update] = sent(&effects)[..] else { panic!("one update: {effects:?}") };
+    assert!(update.accept_past && update.apps.is_empty() && update.removed.is_empty());
+    assert_eq!(update.base, Some(update.digest));
+    let digest = set(&[1, 2]).digest();
+    let ack = Input::Ack { generation: generation("f", 1), digest, outcome: Outcome::Adopted, message: String::new() };
+    session.handle(ack, NOW);
+    assert_eq!(session.handle(other(2, &[1, 2]), NOW), [], "it follows, and there is nothing to say");
+    let effects = session.handle(other(3, &[1]), NOW);
+    assert!(!sent(&effects)[0].accept_past, "what is newer needs no acceptance");
+}
+
+#[test]
 fn garbled_frames_are_sent_once_more_as_a_snapshot() {
     let (mut session, _) = after([hello(held(1, &[1])), desired(2, &[1]), desired(3, &[2])]);
     let effects = session.handle(ack(3, &[2], Outcome::Garbled), NOW);

@@ -75,9 +75,12 @@ pub fn prepare_part(subresource: &str, object: &mut Value, old: &Value) {
     let mut conditions = object.pointer_mut("/status/conditions").map(Value::take);
     let stated = conditions.as_mut().and_then(Value::as_array_mut);
     for condition in stated.into_iter().flatten().filter(|condition| condition.is_object()) {
-        let before = list(old, "/status/conditions").iter().find(|one| text(one, "/type") == text(condition, "/type"));
+        let before =
+            list(old, "/status/conditions").iter().find(|one| text(one, "/type") == text(condition, "/type"));
         match before {
-            Some(before) if subresource == "status" && APPROVALS.contains(&text(condition, "/type")) => *condition = before.clone(),
+            Some(before) if subresource == "status" && APPROVALS.contains(&text(condition, "/type")) => {
+                *condition = before.clone()
+            }
             _ => stamp(condition, before),
         }
     }

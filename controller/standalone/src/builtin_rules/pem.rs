@@ -12,9 +12,10 @@ pub fn request_fault(text: &[u8]) -> Option<String> {
     match X509CertificationRequest::from_der(&block.contents) {
         Err(error) => Some(format!("x509: malformed certificate request: {error}")),
         Ok((rest, _)) if !rest.is_empty() => Some("asn1: syntax error: trailing data".to_owned()),
-        Ok((_, request)) => {
-            request.verify_signature().err().map(|error| format!("x509: cannot verify the request's signature: {error}"))
-        }
+        Ok((_, request)) => request
+            .verify_signature()
+            .err()
+            .map(|error| format!("x509: cannot verify the request's signature: {error}")),
     }
 }
 
@@ -65,7 +66,10 @@ mod tests {
             certificates_fault(format!("{certificate}{request}").as_bytes()),
             Some("only CERTIFICATE PEM blocks are allowed, found \"CERTIFICATE REQUEST\"".to_owned())
         );
-        assert_eq!(certificates_fault(b"x"), Some("must contain at least one CERTIFICATE PEM block".to_owned()));
+        assert_eq!(
+            certificates_fault(b"x"),
+            Some("must contain at least one CERTIFICATE PEM block".to_owned())
+        );
     }
 
     #[test]
@@ -76,7 +80,8 @@ mod tests {
         // The last byte is of the signature.
         *der.last_mut().expect("a byte") ^= 1;
         let body = STANDARD.encode(&der);
-        let text = format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
+        let text =
+            format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
         assert!(request_fault(text.as_bytes()).is_some_and(|why| why.contains("signature")));
     }
 }

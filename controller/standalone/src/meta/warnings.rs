@@ -40,7 +40,10 @@ pub fn finalizers(object: &Value, old: Option<&Value>) -> Vec<String> {
     let warn = |one: &str| {
         let path = if one.contains('.') { " including a path (/)" } else { "" };
         let advice = format!("prefer a domain-qualified finalizer name{path}");
-        format!("metadata.finalizers: {}: {advice} to avoid accidental conflicts with other finalizer writers", quote(one))
+        format!(
+            "metadata.finalizers: {}: {advice} to avoid accidental conflicts with other finalizer writers",
+            quote(one)
+        )
     };
     new.into_iter().map(warn).collect()
 }
@@ -54,7 +57,8 @@ mod tests {
     #[test]
     fn an_owner_is_kept_once() {
         let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": uid});
-        let mut object = json!({"metadata": {"ownerReferences": [owner("1"), owner("2"), owner("1"), owner("1")]}});
+        let mut object =
+            json!({"metadata": {"ownerReferences": [owner("1"), owner("2"), owner("1"), owner("1")]}});
         let warning = drop_repeated_owners(&mut object, false).expect("a warning");
         assert!(warning.ends_with("observed: 1, 1"), "{warning}");
         assert_eq!(object["metadata"]["ownerReferences"], json!([owner("1"), owner("2")]));
@@ -63,12 +67,19 @@ mod tests {
 
     #[test]
     fn only_new_finalizers_without_a_domain_are_warned_of() {
-        let object = json!({"metadata": {"finalizers": ["orphan", "example.com/x", "old", "hold", "example.com"]}});
+        let object =
+            json!({"metadata": {"finalizers": ["orphan", "example.com/x", "old", "hold", "example.com"]}});
         let old = json!({"metadata": {"finalizers": ["old"]}});
         let warnings = finalizers(&object, Some(&old));
         assert_eq!(warnings.len(), 2);
-        assert!(warnings[0].starts_with("metadata.finalizers: \"example.com\": prefer a domain-qualified finalizer name including"));
-        assert!(warnings[1].starts_with("metadata.finalizers: \"hold\": prefer a domain-qualified finalizer name to avoid"));
+        assert!(warnings[0].starts_with(
+            "metadata.finalizers: \"example.com\": prefer a domain-qualified finalizer name including"
+        ));
+        assert!(
+            warnings[1].starts_with(
+                "metadata.finalizers: \"hold\": prefer a domain-qualified finalizer name to avoid"
+            )
+        );
         assert_eq!(finalizers(&object, None).len(), 3);
     }
 }

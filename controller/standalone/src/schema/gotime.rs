@@ -57,7 +57,8 @@ pub(super) fn check(text: &str, layout: &str) -> Result<(), String> {
         date.push(number);
         rest = after;
     }
-    rest = if layout == MICROS { micros(rest).ok_or_else(|| misfit(rest, FRACTION))? } else { fraction(rest) };
+    rest =
+        if layout == MICROS { micros(rest).ok_or_else(|| misfit(rest, FRACTION))? } else { fraction(rest) };
     let after = zone(rest).ok_or_else(|| misfit(rest, ZONE))?;
     if !after.is_empty() {
         return Err(wrong(&format!("extra text: {}", quote(after))));
@@ -88,12 +89,15 @@ fn zone(text: &str) -> Option<&str> {
     }
     let (zone, rest) = text.split_at_checked(ZONE.len())?;
     let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
-    let within = |text: &str, most: u32| text.len() == 2 && text.parse::<u32>().is_ok_and(|number| number <= most);
+    let within =
+        |text: &str, most: u32| text.len() == 2 && text.parse::<u32>().is_ok_and(|number| number <= most);
     (within(hours, 24) && within(minutes, 60)).then_some(rest)
 }
 
 fn is_day(year: u32, month: u32, day: u32) -> bool {
-    let (Ok(year), Ok(month), Ok(day)) = (i16::try_from(year), i8::try_from(month), i8::try_from(day)) else { return false };
+    let (Ok(year), Ok(month), Ok(day)) = (i16::try_from(year), i8::try_from(month), i8::try_from(day)) else {
+        return false;
+    };
     jiff::civil::Date::new(year, month, day).is_ok()
 }
 
@@ -103,7 +107,12 @@ mod tests {
 
     #[test]
     fn times_are_taken_as_go_takes_them() {
-        for text in ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.5Z", "2026-01-02T3:04:05+01:00", "2024-02-29T00:00:00-11:30"] {
+        for text in [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.5Z",
+            "2026-01-02T3:04:05+01:00",
+            "2024-02-29T00:00:00-11:30",
+        ] {
             assert_eq!(check(text, SECONDS), Ok(()), "{text}");
         }
         assert_eq!(check("2026-01-02T03:04:05.000006Z", MICROS), Ok(()));

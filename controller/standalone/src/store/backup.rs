@@ -17,6 +17,10 @@ use super::{compaction, directory};
 /// anew with a list.
 const REVISIONS_AHEAD: u64 = 1_000_000_000;
 
+/// The file that a restore leaves in the store, with content: whoever opens it next tells those who remember what came after the
+/// backup that this history is another one, and empties it.
+pub const RESTORED: &str = "restored";
+
 /// Why there is no backup. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -196,6 +200,7 @@ fn forget(connection: &Connection) -> rusqlite::Result<Option<[u8; seal::KEY_CHE
     }
     let ahead = stored(meta.revision.saturating_add(REVISIONS_AHEAD));
     connection.execute("UPDATE meta SET floor = ?1, compacted = ?1", [ahead])?;
+    connection.execute("INSERT OR REPLACE INTO files (name, sealed, content) VALUES (?1, 0, x'01')", [RESTORED])?;
     connection.execute_batch("COMMIT")?;
     Ok(meta.key_check)
 }

@@ -140,46 +140,54 @@ pub fn same_name(target: Target<'_>, value: &Value) -> Result<(), ApiError> {
 }
 
 fn is_of_kind(target: Target<'_>, value: &mut Value, step: Step) -> Result<(), ApiError> {
-    let resource = &target.served.resource;
-    let expected = &target.served.api_version;
     let stated = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (stated("apiVersion"), stated("kind"));
-    match resource.origin {
-        // The decoder of a built-in kind takes what is missing from the path.
-        Origin::BuiltIn => {
-            let fields = object::fields(value);
-            if kind.is_empty() {
-                fields.insert("kind".to_owned(), resource.kind.clone().into());
-            }
-            if version.is_empty() {
-                fields.insert("apiVersion".to_owned(), expected.clone().into());
-            }
-        }
-        Origin::Custom if kind.is_empty() => return Err(step.without_kind(resource, value)),
-        Origin::Custom => {}
+    match target.served.resource.origin {
+        Origin::BuiltIn => is_of_built_in(target, value, step, &version, &kind),
+        Origin::Custom => is_of_custom(target, value, step, &version, &kind),
     }
-    let must_be = |field: &str, found: &str, kind: &str, right: &str| {
-        let cause = cause::invalid_text(field, found, format!("must be {right}"));
-        cause::refusal(&resource.group, kind, object::name(value), vec![cause])
+}
+
+/// The decoder of a built-in kind takes what is missing from the path.
+fn is_of_built_in(target: Target<'_>, value: &mut Value, step: Step, version: &str, kind: &str) -> Result<(), ApiError> {
+    let resource = &target.served.resource;
+    let expected = target.served.api_version.as_str();
+    let version = if version.is_empty() { expected } else { version };
+    let kind = if kind.is_empty() { resource.kind.as_str() } else { kind };
+    let mismatch = if version != expected {
+        format!("the API version in the data ({version}) does not match the expected API version ({expected})")
+    } else if kind != resource.kind {
+        format!("{kind} in version \"{version}\" cannot be handled as a {}: it is of another kind", resource.kind)
+    } else {
+        let fields = object::fields(value);
+        fields.insert("apiVersion".to_owned(), version.into());
+        fields.insert("kind".to_owned(), kind.into());
+        return Ok(());
     };
-    if resource.origin == Origin::Custom && matches!(step, Step::Patch) && &version != expected {
-        return Err(must_be("apiVersion", &version, &kind, expected));
+    Err(match step {
+        Step::Body => ApiError::bad_request(mismatch),
+        Step::Patch => step.refuse(resource, value, &mismatch),
+    })
+}
+
+fn is_of_custom(target: Target<'_>, value: &Value, step: Step, version: &str, kind: &str) -> Result<(), ApiError> {
+    let resource = &target.served.resource;
+    let expected = target.served.api_version.as_str();
+    let must_be = |field: &str, found: &str, right: &str| {
+        let cause = cause::invalid_text(field, found, format!("must be {right}"));
+        Err(cause::refusal(&resource.group, kind, object::name(value), vec![cause]))
+    };
+    if kind.is_empty() {
+        return Err(step.without_kind(resource, value));
     }
-    if &version != expected && (!version.is_empty() || resource.origin == Origin::Custom) {
-        return Err(ApiError::bad_request(format!(
+    match step {
+        Step::Body if version != expected => Err(ApiError::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({expected})"
-        )));
+        ))),
+        Step::Patch if version != expected => must_be("apiVersion", version, expected),
+        _ if kind != resource.kind => must_be("kind", kind, &resource.kind),
+        _ => Ok(()),
     }
-    if !kind.is_empty() && kind != resource.kind && resource.origin == Origin::Custom {
-        return Err(must_be("kind", &kind, &kind, &resource.kind));
-    }
-    if !kind.is_empty() && kind != resource.kind {
-        return Err(ApiError::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}: no kind \"{kind}\" is registered for version \"{expected}\"",
-            resource.version, resource.kind
-        )));
-    }
-    Ok(())
 }
 
 /// Where an object comes from, which words its refusal.
