@@ -104,11 +104,11 @@ pub struct StandaloneArgs {
     pub api_listen: SocketAddr,
 
     /// Take an --api-listen that other machines reach; they still need a client certificate or a token
-    #[arg(long)]
+    #[arg(long, env = "SKERRY_ALLOW_REMOTE")]
     pub allow_remote: bool,
 
-    /// One more name or IP address under which clients reach the API; may be given several times
-    #[arg(long, value_name = "NAME")]
+    /// One more name or IP address under which clients reach the API; may be given several times, or with commas between
+    #[arg(long, env = "SKERRY_TLS_SAN", value_name = "NAME", value_delimiter = ',')]
     pub tls_san: Vec<String>,
 
     #[command(flatten)]

@@ -3,6 +3,19 @@
 //!
 //! Runs like any Rust test: `cargo test -p skerry-tests --test system [FILTER]`; SKERRY_CONTROL_PLANE=kube or standalone picks one.
 
+/// Turns test functions into trials that get the shared site.
+macro_rules! trials {
+    ($plane:ident, $site:ident, $runtime:ident; $($module:ident: $($name:ident),* ;)*) => {
+        vec![$($({
+            let (site, runtime) = ($site.clone(), $runtime.clone());
+            Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
+                runtime.block_on($module::$name(site)).map_err(|error| Failed::from(format!("{error:#}")))
+            })
+            .with_kind($plane.name())
+        }),*),*]
+    };
+}
+
 mod apply;
 mod autonomy;
 mod faults;
@@ -22,20 +35,6 @@ use tokio::runtime::Runtime;
 
 /// Tests mostly wait; more of them than cores keep a small machine busy.
 const THREADS: usize = 4;
-
-/// Turns test functions into trials that get the shared site.
-macro_rules! trials {
-    ($plane:ident, $site:ident, $runtime:ident; $($module:ident: $($name:ident),* ;)*) => {
-        vec![$($({
-            let (site, runtime) = ($site.clone(), $runtime.clone());
-            Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
-                runtime.block_on($module::$name(site)).map_err(|error| Failed::from(format!("{error:#}")))
-            })
-            .with_kind($plane.name())
-        }),*),*]
-    };
-}
-use trials;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();

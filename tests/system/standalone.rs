@@ -17,7 +17,7 @@ use crate::Shared;
 
 pub fn trials(site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
     let plane = Plane::Standalone;
-    crate::trials! { plane, site, runtime;
+    trials! { plane, site, runtime;
         crash: acknowledged_writes_survive_every_kill;
         deletion: a_deleted_namespace_takes_its_content_along, a_finalizer_holds_a_namespace,
             a_killed_controller_finishes_deleting, dependents_follow_their_owner, a_foreground_deletion_waits,

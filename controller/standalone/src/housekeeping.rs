@@ -3,6 +3,8 @@
 //!
 //! The work is a set of chores; each is safe to do twice and ends by itself, so nothing is lost or done wrong by doing it again.
 
+mod expiry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::object;
@@ -35,6 +38,8 @@ enum Chore {
     Dependents(Key),
     /// The namespace is being deleted: is it empty?
     Namespace(String),
+    /// Which events are too old?
+    Events,
 }
 
 /// The chores that wait, and who is owned by whom.
@@ -53,10 +58,18 @@ struct State {
     awaited: BTreeMap<String, Key>,
     /// The namespaces that are being deleted.
     closing: BTreeSet<String>,
+    /// Somebody will look for events that are too old.
+    expiry_is_set: bool,
 }
 
 impl Chores {
     pub fn created(&self, served: &Served, object: &Value) {
+        if served.resource.kind == "Event" {
+            let mut state = self.lock();
+            if !std::mem::replace(&mut state.expiry_is_set, true) {
+                self.add(&mut state, vec![Chore::Events]);
+            }
+        }
         self.note(served, object);
     }
 
@@ -162,18 +175,39 @@ fn owners(object: &Value) -> Vec<Owner<'_>> {
 }
 
 impl Server {
-    /// Does chores for ever; dropped to end it.
+    /// Does chores for ever; dropped to end it. No timer runs while there is nothing to try again and no event to expire.
     pub async fn keep_house(&self) {
         self.find_chores().await;
+        self.chores.lock().waiting.insert(Chore::Events);
+        let (mut failed, mut retry_at, mut expire_at) = (Vec::new(), None, None);
         loop {
-            let Some(chore) = self.chores.next() else {
-                self.chores.more.notified().await;
+            if let Some(chore) = self.chores.next() {
+                let done = match &chore {
+                    Chore::Events => self.expire_events().await.map(|next| {
+                        expire_at = next.map(|next| Instant::now() + next);
+                        self.chores.lock().expiry_is_set = next.is_some();
+                    }),
+                    Chore::Owners(key) => self.follow_owners(key).await,
+                    Chore::Dependents(key) => self.release_owner(key).await,
+                    Chore::Namespace(name) => self.empty_namespace(name).await,
+                };
+                if let Err(error) = done {
+                    warn!("{chore:?} failed, trying again in {} s: {error}", RETRY.as_secs());
+                    failed.push(chore);
+                    retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+                }
                 continue;
-            };
-            if let Err(error) = self.tidy(&chore).await {
-                warn!("{chore:?} failed, trying again in {} s: {error}", RETRY.as_secs());
-                self.chores.lock().waiting.insert(chore);
-                tokio::time::sleep(RETRY).await;
+            }
+            tokio::select! {
+                () = self.chores.more.notified() => {}
+                () = until(retry_at) => {
+                    self.chores.lock().waiting.extend(failed.drain(..));
+                    retry_at = None;
+                }
+                () = until(expire_at) => {
+                    self.chores.lock().waiting.insert(Chore::Events);
+                    expire_at = None;
+                }
             }
         }
     }
@@ -200,14 +234,6 @@ impl Server {
                 }
                 tokio::task::yield_now().await;
             }
-        }
-    }
-
-    async fn tidy(&self, chore: &Chore) -> Result<(), ApiError> {
-        match chore {
-            Chore::Owners(key) => self.follow_owners(key).await,
-            Chore::Dependents(key) => self.release_owner(key).await,
-            Chore::Namespace(name) => self.empty_namespace(name).await,
         }
     }
 
@@ -344,6 +370,14 @@ impl Server {
 
     fn stored_as(&self, key: &Key) -> Option<&Arc<Served>> {
         self.all().find(|served| served.stored_as == key.resource && served.is_stored_here())
+    }
+}
+
+/// Never, if there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -58,7 +58,7 @@ pub enum VersionMatch {
     NotOlderThan,
 }
 
-/// Options of a create.
+/// Options of a create or an update.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Create {
     pub dry_run: bool,
@@ -66,9 +66,6 @@ pub struct Create {
     pub field_manager: String,
     pub field_validation: FieldValidation,
 }
-
-/// Options of an update.
-pub type Update = Create;
 
 /// Options of a patch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

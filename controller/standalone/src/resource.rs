@@ -58,8 +58,8 @@ impl Resource {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
-    /// The group of which refusals speak, and in whose form objects are stored: an event is one of core, whichever of its two
-    /// faces it is seen by.
+    /// The group in whose form objects are stored and by whose rules they are checked: an event is one of core, whichever of its
+    /// two faces it is seen by.
     pub fn home_group(&self) -> &str {
         match (self.group.as_str(), self.plural.as_str()) {
             ("events.k8s.io", "events") => "",

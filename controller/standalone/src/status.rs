@@ -110,7 +110,7 @@ impl ApiError {
     ) -> Self {
         let details = Details {
             name: name.to_owned(),
-            group: resource.home_group().to_owned(),
+            group: resource.group.clone(),
             kind: resource.plural.clone(),
             ..Details::default()
         };
@@ -118,7 +118,7 @@ impl ApiError {
     }
 
     pub fn not_found(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" not found", resource.home_name());
+        let message = format!("{} \"{name}\" not found", resource.full_name());
         Self::of(resource, name, 404, "NotFound", message)
     }
 
@@ -164,12 +164,12 @@ impl ApiError {
     }
 
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" already exists", resource.home_name());
+        let message = format!("{} \"{name}\" already exists", resource.full_name());
         Self::of(resource, name, 409, "AlreadyExists", message)
     }
 
     pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.home_name());
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.full_name());
         Self::of(resource, name, 409, "Conflict", message)
     }
 

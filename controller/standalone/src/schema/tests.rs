@@ -7,10 +7,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::validate::{Validator, invalid};
+use super::validate::Validator;
 use super::{Schema, defaults, prune, typed};
 use crate::decode::{Media, decode, settle_numbers};
 use crate::resource::{Origin, Resource};
+use crate::meta::cause::refusal;
 use crate::status::ApiError;
 
 /// Both refuse, in other words: Go's parser of YAML or of times has its own, or names what no schema knows.
@@ -231,7 +232,7 @@ impl Kind {
         };
         if !causes.is_empty() {
             let name = new["metadata"]["name"].as_str().unwrap_or_default();
-            return Err(invalid(&self.resource.group, &self.resource.kind, name, causes));
+            return Err(refusal(&self.resource.group, &self.resource.kind, name, causes));
         }
         if self.resource.origin == Origin::Custom {
             settle_numbers(&mut new);

@@ -77,6 +77,31 @@ pub fn drop_nulls(schema: &Schema, value: &mut Value) {
     }
 }
 
+/// Times as Go writes them: in UTC, with as many digits as their type has.
+pub fn settle_times(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::String(text) if schema.is_time() => {
+            let micros = schema.format() == DATE_TIME_MICROS;
+            if let Ok(time) = text.parse::<jiff::Timestamp>() {
+                *text = if micros { format!("{time:.6}") } else { format!("{time:.0}") };
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if let Some(own) = schema.field(name) {
+                    settle_times(own, field);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(own) = &schema.items {
+                items.iter_mut().for_each(|item| settle_times(own, item));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// The metadata of a custom object is held in a Go struct too.
 pub fn drop_metadata_nulls(value: &mut Value) {
     if let Some(metadata) = value.get_mut("metadata") {

@@ -16,7 +16,7 @@ pub(super) use self::node::Node;
 pub(super) use self::report::NO_FIELD;
 use self::report::Report;
 use super::rules;
-use crate::status::{ApiError, Cause, Details};
+use crate::status::Cause;
 
 /// A schema that cannot be enforced.
 #[derive(Debug, thiserror::Error)]
@@ -106,30 +106,4 @@ fn is_blocking(cause: &Cause) -> bool {
             | "FieldValueTooMany"
             | "FieldValueTypeInvalid"
     )
-}
-
-/// The refusal of an object for these causes: 422 Invalid.
-pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> ApiError {
-    let mut parts: Vec<String> = Vec::with_capacity(causes.len());
-    let mut seen = std::collections::HashSet::new();
-    for cause in &causes {
-        let part = format!("{}: {}", cause.field, cause.message);
-        if seen.insert(part.clone()) {
-            parts.push(part);
-        }
-    }
-    let whole = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-    let message = match parts.as_slice() {
-        [] => format!("{whole} \"{name}\" is invalid"),
-        [one] => format!("{whole} \"{name}\" is invalid: {one}"),
-        several => format!("{whole} \"{name}\" is invalid: [{}]", several.join(", ")),
-    };
-    let details = Details {
-        name: name.to_owned(),
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        causes,
-        ..Details::default()
-    };
-    ApiError::new(422, "Invalid", message).with(details)
 }

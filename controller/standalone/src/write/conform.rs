@@ -185,8 +185,8 @@ fn is_of_custom(target: Target<'_>, value: &Value, step: Step, version: &str, ki
             "the API version in the data ({version}) does not match the expected API version ({expected})"
         ))),
         Step::Patch if version != expected => must_be("apiVersion", version, expected),
-        _ if kind != resource.kind => must_be("kind", kind, &resource.kind),
-        _ => Ok(()),
+        Step::Body | Step::Patch if kind != resource.kind => must_be("kind", kind, &resource.kind),
+        Step::Body | Step::Patch => Ok(()),
     }
 }
 
@@ -238,7 +238,10 @@ fn known_fields(
     let typed = match resource.origin {
         Origin::BuiltIn => {
             typed::drop_nulls(&resource.schema, value);
-            typed::check(&resource.schema, value).inspect(|()| typed::drop_empty(&resource.schema, value))
+            typed::check(&resource.schema, value).inspect(|()| {
+                typed::settle_times(&resource.schema, value);
+                typed::drop_empty(&resource.schema, value);
+            })
         }
         Origin::Custom => typed::check_custom(&resource.schema, value).inspect(|()| typed::drop_metadata_nulls(value)),
     };
