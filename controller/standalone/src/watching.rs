@@ -24,6 +24,8 @@ use crate::write::{Target, parse};
 const BOOKMARKS: Duration = Duration::from_secs(60);
 /// A watch that names no end is ended within this time to twice it, as by a real server, so that no client holds one for ever.
 const MIN_AGE: Duration = Duration::from_secs(1800);
+/// No client may ask for more: a clock cannot be added to without end.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The annotation of the bookmark after the last initial event.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -93,7 +95,7 @@ impl Server {
             ticks
         });
         let age = match options.timeout_seconds {
-            Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
+            Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()).min(MAX_AGE),
             Some(_) | None => MIN_AGE.mul_f64(1.0 + jitter()),
         };
         Ok(lines(Watching { ready, watch, picks, view, bookmarks, told, ends: Instant::now() + age, served: target.served.clone() }))
