@@ -39,7 +39,7 @@ pub fn command(command: StandaloneCommand) -> anyhow::Result<()> {
     match command {
         StandaloneCommand::Backup { file, data } => {
             let dir = data_dir(&data)?;
-            store::backup_directory(&dir, &file)?;
+            store::backup_directory(&dir, &file, &[USERS])?;
             say(&format!(
                 "{} is written. Secrets in it are encrypted with {}: keep a copy of that file too, in another place",
                 file.display(),
@@ -48,7 +48,7 @@ pub fn command(command: StandaloneCommand) -> anyhow::Result<()> {
         }
         StandaloneCommand::Restore { file, data, key_file } => {
             let dir = data_dir(&data)?;
-            store::restore(&file, &dir, key_file.as_deref())?;
+            store::restore(&file, &dir, key_file.as_deref(), &[USERS])?;
             say(&format!(
                 "{} holds what the backup held; before you start on it, read docs/standalone.md, \"Restore\"",
                 dir.display()

@@ -33,7 +33,6 @@ pub const LIST: &[Entry] = &[
     entry("protocol::*", "bad yaml", "/body/message", "the words of another YAML parser"),
     entry("schema::*", "strict yaml with a key twice", "/body/message", "the words of another YAML parser"),
     entry("lists::*", "garbage to continue", "/body/message", "how Go prints a control character"),
-    entry("discovery::*", "its resources", "/body/resources*", "the real server lists custom kinds in no fixed order"),
     entry("discovery::*", "definitions", "/body/resources*", "definitions come with the program and are read only"),
     entry("protocol::media_types_are_checked", "accept yaml", "*", "answers are JSON; a client that takes nothing else is told so"),
     entry("protocol::media_types_are_checked", "a list of metadata of one", "*",

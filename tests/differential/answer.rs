@@ -78,6 +78,12 @@ impl Answer {
                     || !event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].is_null()
             });
         }
+        if self.body["kind"] == "APIResourceList"
+            && let Value::Array(kinds) = &mut self.body["resources"]
+        {
+            // The real server lists custom kinds in no fixed order.
+            kinds.sort_by_key(|kind| kind["name"].to_string());
+        }
         normalise(&mut self.body, names);
         let warnings: Vec<Value> = self.warnings.into_iter().map(Value::String).collect();
         json!({"status": self.status, "contentType": self.content_type, "warnings": warnings, "body": self.body})

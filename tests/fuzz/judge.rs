@@ -124,7 +124,7 @@ fn is_known_failure(reason: &str, message: &str) -> bool {
     }
 }
 
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     "resourceVersion: Invalid value: ",
     "resourceVersion should not be set on objects to be created",
     "failed to create typed patch object (",
@@ -133,4 +133,5 @@ const KNOWN: [&str; 7] = [
     "list element types are not identical: ",
     "map: map[",
     "unable to find api field in struct ",
+    "expected a []interface {}, but received a ",
 ];

@@ -26,7 +26,7 @@ use crate::target::Target;
 /// Requests that are under way at once: some wait seconds for a revision that never comes, and should not stop the rest.
 const AT_ONCE: usize = 16;
 /// Between two looks at everything that is stored.
-const LOOK_EVERY: u64 = 5_000;
+const LOOK_EVERY: u64 = 2_000;
 const SECONDS: u64 = 10;
 
 fn main() -> Result<ExitCode> {

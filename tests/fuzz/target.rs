@@ -121,10 +121,10 @@ impl Target {
     }
 
     async fn plain(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-        self.formed(method, path, body, "application/json").await
+        self.sent(method, path, body, FORMS[0], "application/json").await
     }
 
-    async fn formed(&self, method: &str, path: &str, body: &str, accept: &str) -> Result<(u16, String)> {
+    async fn sent(&self, method: &str, path: &str, body: &str, accept: &str, content_type: &str) -> Result<(u16, String)> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let request = Request {
             method: method.to_owned(),
@@ -132,7 +132,7 @@ impl Target {
             query: query.to_owned(),
             headers: vec![
                 ("accept".to_owned(), accept.into()),
-                ("content-type".to_owned(), "application/json".into()),
+                ("content-type".to_owned(), content_type.into()),
             ],
             body: body.into(),
         };
@@ -146,7 +146,7 @@ impl Target {
     pub async fn look(&self) -> Result<()> {
         for path in KINDS {
             for form in FORMS {
-                let (status, body) = self.formed("GET", path, "", form).await?;
+                let (status, body) = self.sent("GET", path, "", form, "").await?;
                 ensure!(status == 200, "GET {path} as {form}: {status} {body}");
                 let list: Value = serde_json::from_str(&body).with_context(|| format!("GET {path}: {body}"))?;
                 if form == FORMS[0] {
@@ -185,6 +185,11 @@ impl Target {
             };
             let own = own.replace('%', "%25");
             let (status, body) = self.plain("GET", &own, "").await?;
+            if meta["deletionTimestamp"].is_string() && meta["finalizers"].is_array() {
+                // Else what was deleted would wait for ever, and its namespace too.
+                let patch = r#"{"metadata":{"finalizers":null,"resourceVersion":null}}"#;
+                self.sent("PATCH", &own.replace('%', "%25"), patch, FORMS[0], "application/merge-patch+json").await?;
+            }
             // Another request may have deleted it.
             ensure!(matches!(status, 200 | 404), "GET {own}: {status} {body}");
             serde_json::from_str::<Value>(&body).with_context(|| format!("GET {own}: {body}"))?;

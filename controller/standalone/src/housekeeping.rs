@@ -306,6 +306,7 @@ impl Server {
             own if own.contains(&FOREGROUND) => FOREGROUND,
             _ => return Ok(()),
         };
+        let mut waits = false;
         for dependent in self.chores.owned_by(&uid) {
             let Some(served) = self.stored_as(&dependent) else { continue };
             let target = Target { served, namespace: &dependent.namespace, name: &dependent.name, subresource: "" };
@@ -322,10 +323,11 @@ impl Server {
                 absent_is_fine(self.delete(target, &options).await.map(drop))?;
             }
             let blocks = owners.iter().any(|owner| owner.uid == uid && owner.blocks);
-            if blocks && !is_shared && self.live(target).await?.is_some() {
-                // Its deletion brings this chore back.
-                return Ok(());
-            }
+            waits |= blocks && !is_shared && self.live(target).await?.is_some();
+        }
+        if waits {
+            // The deletion of what is waited for brings this chore back.
+            return Ok(());
         }
         let done = self.amend(target, |object| {
             let kept: Vec<String> =

@@ -375,7 +375,7 @@ impl Store {
     /// sealed: the copy is of no use without the `secrets.key` of the folder, which is to be kept elsewhere.
     pub async fn backup(&self, file: &Path) -> Result<(), BackupError> {
         let (dir, file) = (self.dir.clone(), file.to_owned());
-        tokio::task::spawn_blocking(move || backup_directory(&dir, &file))
+        tokio::task::spawn_blocking(move || backup_directory(&dir, &file, &[]))
             .await
             .map_err(|_| BackupError::Stopped)?
     }

@@ -12,9 +12,12 @@ use crate::{Shared, shared};
 fn standalone(dir: &Path, more: &[&str]) -> Result<(i32, String)> {
     let dir = format!("--data-dir={}", dir.display());
     let api = format!("--api-listen=127.0.0.1:{}", free_port()?);
-    let mut args = vec!["standalone", &dir, "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"];
-    if !more.iter().any(|flag| flag.starts_with("--api-listen")) {
-        args.push(&api);
+    let mut args = vec!["standalone", &dir];
+    for flag in [&api, "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"] {
+        let name = flag.split('=').next().unwrap_or_default();
+        if !more.iter().any(|given| given.split('=').next() == Some(name)) {
+            args.push(flag);
+        }
     }
     args.extend(more);
     refused("skerry-controller", &args)

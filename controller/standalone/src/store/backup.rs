@@ -3,10 +3,10 @@
 //! secrets cannot be read.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::database::{self, OpenError, stored};
 use super::seal::{self, KEY_FILE, KeyError, Sealer};
@@ -16,6 +16,9 @@ use super::{compaction, directory};
 /// was given away after the backup, so that no client takes a new object for one it has seen, and all begin
 /// anew with a list.
 const REVISIONS_AHEAD: u64 = 1_000_000_000;
+
+/// Before the name of what stood beside the store.
+const BESIDE: &str = "beside/";
 
 /// The file that a restore leaves in the store, with content: whoever opens it next tells those who remember what came after the
 /// backup that this history is another one, and empties it.
@@ -84,8 +87,8 @@ pub enum RestoreError {
 }
 
 /// Copies the store of a folder, whether a process has it open or not, into a new file that is durable when
-/// this returns.
-pub fn backup_directory(dir: &Path, file: &Path) -> Result<(), BackupError> {
+/// this returns. The small files of these names that stand beside the store are put into the copy.
+pub fn backup_directory(dir: &Path, file: &Path, beside: &[&str]) -> Result<(), BackupError> {
     let files = |source| BackupError::Files { file: file.to_owned(), source };
     let database = database::file(dir);
     if !database.is_file() {
@@ -99,6 +102,7 @@ pub fn backup_directory(dir: &Path, file: &Path) -> Result<(), BackupError> {
     let partial = Unfinished(PathBuf::from(partial));
     directory::create(&partial.0).map_err(files)?;
     copy(&database, &partial.0)?;
+    take_along(dir, &partial.0, beside).map_err(files)?;
     File::open(&partial.0).and_then(|copy| copy.sync_all()).map_err(files)?;
     match directory::publish(&partial.0, file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -124,10 +128,48 @@ fn copy(database: &Path, to: &Path) -> Result<(), OpenError> {
     database::inspect(&copied, to, true)
 }
 
+/// Puts what stands beside the store into its copy.
+fn take_along(dir: &Path, copy: &Path, beside: &[&str]) -> io::Result<()> {
+    let connection = database::connect(copy).map_err(io::Error::other)?;
+    for name in beside {
+        match fs::read(dir.join(name)) {
+            Ok(content) => connection
+                .execute(
+                    "INSERT OR REPLACE INTO files (name, sealed, content) VALUES (?1, 0, ?2)",
+                    (format!("{BESIDE}{name}"), content),
+                )
+                .map(drop)
+                .map_err(io::Error::other)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    connection.close().map_err(|(_, error)| io::Error::other(error))
+}
+
+/// Puts beside a restored store what was beside the one that it is a copy of.
+fn put_beside(copy: &Path, dir: &Path, beside: &[&str]) -> io::Result<()> {
+    let connection = database::connect(copy).map_err(io::Error::other)?;
+    for name in beside {
+        let stored = format!("{BESIDE}{name}");
+        let content: Option<Vec<u8>> = connection
+            .query_row("SELECT content FROM files WHERE name = ?1", [&stored], |row| row.get(0))
+            .optional()
+            .map_err(io::Error::other)?;
+        if let Some(content) = content {
+            let mut file = directory::create(&dir.join(name))?;
+            file.write_all(&content)?;
+            file.sync_all()?;
+            connection.execute("DELETE FROM files WHERE name = ?1", [&stored]).map_err(io::Error::other)?;
+        }
+    }
+    connection.close().map_err(|(_, error)| io::Error::other(error))
+}
+
 /// Puts a backup into a folder that is empty or holds only the key; `key` is put there too. If the backup has
 /// sealed objects, the key must be theirs. The backup is checked before anything gets its name, and the
 /// folder holds all of it or nothing.
-pub fn restore(file: &Path, dir: &Path, key: Option<&Path>) -> Result<(), RestoreError> {
+pub fn restore(file: &Path, dir: &Path, key: Option<&Path>, beside: &[&str]) -> Result<(), RestoreError> {
     let files = |source| RestoreError::Files { file: file.to_owned(), dir: dir.to_owned(), source };
     let mut source = File::open(file).map_err(files)?;
     let _lock = directory::claim(dir)?;
@@ -154,6 +196,7 @@ pub fn restore(file: &Path, dir: &Path, key: Option<&Path>) -> Result<(), Restor
         there.as_ref().map(|key| (own.as_path(), key)),
         &own,
     )?;
+    put_beside(&new.0, dir, beside).map_err(files)?;
     File::open(&new.0).and_then(|new| new.sync_all()).map_err(files)?;
     if let (Some((path, _)), None) = (given, there) {
         seal::install(dir, &fs::read(path).map_err(files)?)?;

@@ -37,7 +37,7 @@ async fn a_backup_under_load_is_one_past_state_and_restores_as_it_was() {
     drop(store);
 
     let to = dir.path().join("restored");
-    restore(&copy, &to, Some(&data.join("secrets.key"))).unwrap();
+    restore(&copy, &to, Some(&data.join("secrets.key")), &[]).unwrap();
     assert_eq!(list_of(&to), ["lock", "secrets.key", "store.db"]);
     let store = open(&to);
     assert_eq!(store.get_file("ca.key").await.unwrap().unwrap(), b"ca");
@@ -61,12 +61,12 @@ async fn a_backup_replaces_nothing_and_needs_a_store() {
     fs::write(&copy, "mine").unwrap();
     assert!(matches!(store.backup(&copy).await, Err(BackupError::Exists { .. })));
     assert_eq!(fs::read(&copy).unwrap(), b"mine");
-    let absent = backup_directory(&dir.path().join("nothing"), &dir.path().join("other"));
+    let absent = backup_directory(&dir.path().join("nothing"), &dir.path().join("other"), &[]);
     assert!(matches!(absent, Err(BackupError::Absent { .. })));
     assert!(store.backup(&dir.path().join("no/such/folder")).await.is_err());
     drop(store);
-    backup_directory(&dir.path().join("data"), &dir.path().join("offline")).unwrap();
-    restore(&dir.path().join("offline"), &dir.path().join("again"), None).unwrap();
+    backup_directory(&dir.path().join("data"), &dir.path().join("offline"), &[]).unwrap();
+    restore(&dir.path().join("offline"), &dir.path().join("again"), None, &[]).unwrap();
     assert_eq!(list_of(dir.path()), ["again", "copy", "data", "offline"]);
 }
 
@@ -82,7 +82,7 @@ async fn a_restore_needs_the_right_key_and_an_empty_folder() {
     let (right, wrong) = (path("data").join("secrets.key"), path("other").join("secrets.key"));
 
     let to = path("to");
-    let restore_with = |key: Option<&Path>| restore(&path("copy"), &to, key);
+    let restore_with = |key: Option<&Path>| restore(&path("copy"), &to, key, &[]);
     assert!(matches!(restore_with(None), Err(RestoreError::Key(KeyError::Missing { .. }))));
     assert!(matches!(restore_with(Some(&wrong)), Err(RestoreError::Key(KeyError::Other { .. }))));
     assert!(matches!(restore_with(Some(&path("none"))), Err(RestoreError::Key(KeyError::Missing { .. }))));
@@ -120,7 +120,7 @@ async fn a_broken_or_foreign_backup_is_refused_and_nothing_changes() {
         b"no database at all, but some text of a length",
     ] {
         fs::write(path("broken"), broken).unwrap();
-        let error = restore(&path("broken"), &path("to"), None).unwrap_err();
+        let error = restore(&path("broken"), &path("to"), None, &[]).unwrap_err();
         assert!(
             matches!(error, RestoreError::Store(OpenError::Corrupt { .. } | OpenError::Foreign { .. })),
             "{error:?}"
@@ -128,7 +128,7 @@ async fn a_broken_or_foreign_backup_is_refused_and_nothing_changes() {
         assert_eq!(list_of(&path("to")), ["lock"]);
     }
     rusqlite::Connection::open(path("foreign")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-    let error = restore(&path("foreign"), &path("to"), None).unwrap_err();
+    let error = restore(&path("foreign"), &path("to"), None, &[]).unwrap_err();
     assert!(matches!(error, RestoreError::Store(OpenError::Foreign { .. })), "{error:?}");
-    assert!(matches!(restore(&path("none"), &path("to"), None), Err(RestoreError::Files { .. })));
+    assert!(matches!(restore(&path("none"), &path("to"), None, &[]), Err(RestoreError::Files { .. })));
 }
