@@ -128,7 +128,7 @@ pub enum StandaloneCommand {
     /// Write a copy of all objects into a new file, also while the API runs
     ///
     /// Secrets and the key of the certificate authority stay encrypted in it: a restore needs the `secrets.key` of the data
-    /// directory, so keep a copy of that file too, in another place than the backups. The list of users, `users.yaml`, is not in it.
+    /// directory, so keep a copy of that file too, in another place than the backups. The list of users, `users.yaml`, is in it.
     Backup {
         /// The file to make; a backup replaces none
         file: PathBuf,

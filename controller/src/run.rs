@@ -28,18 +28,32 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// On a Kubernetes API, until SIGTERM or SIGINT.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let client = k8s::connect(args.kubeconfig.as_deref()).await?;
-    replica(client, args.replica).await
+    replica(client, Doors::open(args.replica).await?).await
+}
+
+/// What a replica needs from the machine, taken before anything is changed anywhere: what is wrong with it is told first.
+pub struct Doors {
+    replica: String,
+    sessions: TcpListener,
+    ops: TcpListener,
+}
+
+impl Doors {
+    pub async fn open(args: ReplicaArgs) -> anyhow::Result<Self> {
+        grpc::check_plain_text(args.listen)?;
+        let replica = match args.replica {
+            Some(replica) => replica,
+            None => host_name()?,
+        };
+        let sessions = bind(args.listen, "--listen").await?;
+        Ok(Self { replica, sessions, ops: bind(args.http_listen, "--http-listen").await? })
+    }
 }
 
 /// One controller, whatever serves its client, until SIGTERM or SIGINT.
-pub async fn replica(client: kube::Client, args: ReplicaArgs) -> anyhow::Result<()> {
-    grpc::check_plain_text(args.listen)?;
-    let replica = match args.replica {
-        Some(replica) => replica,
-        None => host_name()?,
-    };
-    let (sessions_listener, address) = bind(args.listen, "--listen").await?;
-    let (ops_listener, ops_address) = bind(args.http_listen, "--http-listen").await?;
+pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
+    let Doors { replica, sessions: sessions_listener, ops: ops_listener } = doors;
+    let (address, ops_address) = (sessions_listener.local_addr()?, ops_listener.local_addr()?);
     info!("agents at {address} (plain text), health and metrics at http://{ops_address}");
 
     let stop = CancellationToken::new();
@@ -117,12 +131,8 @@ fn start_watches(
     });
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("failed to listen on {address} ({flag})"))?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
+pub async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({flag})"))
 }
 
 /// The first SIGTERM or SIGINT stops in order, a second one at once.

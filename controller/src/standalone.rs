@@ -8,7 +8,6 @@ use anyhow::{Context as _, bail};
 use kube::Client;
 use skerry_standalone::access::{self, UserRole as Role};
 use skerry_standalone::{ADMIN_KUBECONFIG, Standalone, USERS, serve, store};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, DataArgs, StandaloneArgs, StandaloneCommand, UserCommand, UserRole};
@@ -18,16 +17,16 @@ use crate::run;
 pub async fn run(args: StandaloneArgs) -> anyhow::Result<()> {
     serve::check_listen(args.api_listen, args.allow_remote)?;
     let dir = data_dir(&args.data)?;
-    let listener = TcpListener::bind(args.api_listen)
-        .await
-        .with_context(|| format!("failed to listen on {} (--api-listen)", args.api_listen))?;
-    let definitions: Vec<_> = skerry_api::crds::all().iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+    let listener = run::bind(args.api_listen, "--api-listen").await?;
+    let doors = run::Doors::open(args.replica).await?;
+    let definitions: Vec<_> =
+        skerry_api::crds::all().iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
     let standalone = Standalone::open(&dir, &definitions, listener.local_addr()?).await?;
     let client = Client::new(standalone.local(), "default");
     let stop = CancellationToken::new();
     let house = tokio::spawn(standalone.keep_house(stop.clone()));
     let api = tokio::spawn(standalone.serve(listener, &args.tls_san, stop.clone()).await?);
-    let done = run::replica(client, args.replica).await;
+    let done = run::replica(client, doors).await;
     stop.cancel();
     api.await.context("the API ended")?;
     house.await.context("the housekeeping ended")?;
@@ -50,7 +49,7 @@ pub fn command(command: StandaloneCommand) -> anyhow::Result<()> {
             let dir = data_dir(&data)?;
             store::restore(&file, &dir, key_file.as_deref(), &[USERS])?;
             say(&format!(
-                "{} holds what the backup held; before you start on it, read docs/standalone.md, \"Restore\"",
+                "{} holds what the backup held. Nodes keep what they run that is newer, and say so: see docs/standalone.md, \"Restore\"",
                 dir.display()
             ));
         }
@@ -62,7 +61,10 @@ pub fn command(command: StandaloneCommand) -> anyhow::Result<()> {
 fn user(command: UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { name, role, namespace, kubeconfig, server, data } => {
-            let dir = data_dir(&data)?;
+            let dir = store_dir(&data)?;
+            if role == UserRole::Editor && namespace.is_empty() {
+                bail!("an editor needs a namespace: give at least one with --namespace");
+            }
             if let Some(file) = kubeconfig.as_ref().filter(|file| file.exists()) {
                 bail!("{} exists; name another file", file.display());
             }
@@ -79,7 +81,8 @@ fn user(command: UserCommand) -> anyhow::Result<()> {
                 namespace.first().map(String::as_str),
             );
             let written = text.map_err(anyhow::Error::from).and_then(|text| {
-                access::write_private(&file, text.as_bytes()).with_context(|| format!("failed to write {}", file.display()))
+                access::write_private(&file, text.as_bytes())
+                    .with_context(|| format!("failed to write {}", file.display()))
             });
             if let Err(failed) = written {
                 // Nobody has the token, so nobody is to be in the list.
@@ -89,11 +92,14 @@ fn user(command: UserCommand) -> anyhow::Result<()> {
             say(&format!("{} lets {name} in", file.display()));
         }
         UserCommand::List { data } => {
-            for user in access::list_users(&data_dir(&data)?.join(USERS))? {
+            for user in access::list_users(&store_dir(&data)?.join(USERS))? {
                 say(&format!("{}\t{}\t{}", user.name, user.role.name(), user.namespaces.join(",")));
             }
         }
-        UserCommand::Remove { name, data } => access::remove_user(&data_dir(&data)?.join(USERS), &name)?,
+        UserCommand::Remove { name, data } => {
+            access::remove_user(&store_dir(&data)?.join(USERS), &name)?;
+            say(&format!("{name} is removed"));
+        }
     }
     Ok(())
 }
@@ -113,6 +119,18 @@ fn say(text: &str) {
     println!("{text}");
 }
 
+/// The folder, which must hold a store: a user of another folder would be let in nowhere.
+fn store_dir(args: &DataArgs) -> anyhow::Result<PathBuf> {
+    let dir = data_dir(args)?;
+    if !store::is_in(&dir) {
+        bail!(
+            "there is no store in {}: name its folder with --data-dir, or start the server once",
+            dir.display()
+        );
+    }
+    Ok(dir)
+}
+
 /// The folder as given, or where such data belongs.
 fn data_dir(args: &DataArgs) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &args.data_dir {
@@ -123,7 +141,9 @@ fn data_dir(args: &DataArgs) -> anyhow::Result<PathBuf> {
     }
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
-    let state = state.or_else(home).context("neither XDG_STATE_HOME nor HOME is set: say where to keep the data with --data-dir")?;
+    let state = state
+        .or_else(home)
+        .context("neither XDG_STATE_HOME nor HOME is set: say where to keep the data with --data-dir")?;
     let dir = state.join("skerry-controller");
     fs::create_dir_all(&state).with_context(|| format!("failed to make {}", state.display()))?;
     Ok(dir)

@@ -61,8 +61,8 @@ async fn fuzz(seed: u64, time: Duration) -> Result<()> {
     while start.elapsed() < time || !under_way.is_empty() {
         while start.elapsed() < time && under_way.len() < AT_ONCE {
             // A task of its own: what waits for this one here must not wait for that one there.
-            let (target, request) = (target.clone(), mutator.request());
-            under_way.push(tokio::spawn(async move { target.ask(request).await }));
+            let (asked, request) = (target.clone(), mutator.request());
+            under_way.push(tokio::spawn(async move { asked.ask(request).await }));
             sent += 1;
             if sent.is_multiple_of(LOOK_EVERY) {
                 target.look().await?;

@@ -1,6 +1,7 @@
 //! Makes requests that nobody would: those of the corpus, changed at random, but so that most of them get past the first check.
 
 mod json;
+mod protobuf;
 mod words;
 
 use std::collections::BTreeMap;
@@ -30,12 +31,16 @@ impl Mutator {
         let mut templates = Vec::new();
         for (index, scenario) in corpus.iter().enumerate() {
             let namespace = NAMESPACES[index % NAMESPACES.len()];
-            let texts = BTreeMap::from([("ns".to_owned(), namespace.to_owned()), ("i".to_owned(), "1".to_owned())]);
+            let texts =
+                BTreeMap::from([("ns".to_owned(), namespace.to_owned()), ("i".to_owned(), "1".to_owned())]);
             for step in scenario.steps.iter().filter(|step| !step.method.is_empty()) {
                 let uri = substitute(&step.path, &texts);
                 let (path, query) = uri.split_once('?').unwrap_or((&uri, ""));
-                let mut headers: Vec<(String, Vec<u8>)> =
-                    step.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+                let mut headers: Vec<(String, Vec<u8>)> = step
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+                    .collect();
                 headers.push(("user-agent".to_owned(), b"fuzz/1".to_vec()));
                 templates.push(Request {
                     method: step.method.clone(),
@@ -54,7 +59,11 @@ impl Mutator {
         let Outcome::Answered(answer) = &exchange.outcome else { return };
         let Ok(text) = std::str::from_utf8(&answer.body) else { return };
         for mark in ["\"continue\":\"", "\"resourceVersion\":\"", "\"uid\":\""] {
-            let found = text.split(mark).nth(1).and_then(|rest| rest.split('"').next()).filter(|found| !found.is_empty());
+            let found = text
+                .split(mark)
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .filter(|found| !found.is_empty());
             let Some(found) = found else { continue };
             if self.tokens.len() < TOKENS_MAX {
                 self.tokens.push(found.to_owned());
@@ -71,7 +80,8 @@ impl Mutator {
         self.fill(&mut request);
         // Some go as they are, so that there is something for the others to work on.
         for _ in 0..self.rng.usize(..5) {
-            match self.rng.u8(..20) {
+            match self.rng.u8(..21) {
+                20 => self.speak_protobuf(&mut request),
                 0 => request.method = self.pick(&METHODS),
                 1..=2 => self.change_path(&mut request),
                 3..=7 => self.change_query(&mut request),
@@ -90,15 +100,26 @@ impl Mutator {
             while let Some((before, after)) = text.split_once("{{")
                 && let Some((_, rest)) = after.split_once("}}")
             {
-                *text = format!("{before}{}{rest}", encoded(&self.tokens[self.rng.usize(..self.tokens.len())]));
+                *text =
+                    format!("{before}{}{rest}", encoded(&self.tokens[self.rng.usize(..self.tokens.len())]));
             }
         }
         let Ok(mut body) = String::from_utf8(std::mem::take(&mut request.body)) else { return };
-        for name in ["rv", "uid", "token", "next", "continue"] {
-            let mark = format!("{{{{{name}}}}}");
-            if body.contains(&mark) {
-                let index = self.rng.usize(..self.tokens.len());
-                body = body.replace(&mark, &self.tokens[index]);
+        let mut at = 0;
+        while let Some(start) = body[at..].find("{{").map(|found| at + found) {
+            let rest = &body[start + 2..];
+            let name = rest.split("}}").next().unwrap_or_default();
+            if name.len() < rest.len()
+                && !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            {
+                let end = start + name.len() + 4;
+                let token = self.tokens[self.rng.usize(..self.tokens.len())].clone();
+                body.replace_range(start..end, &token);
+            }
+            at = (start + 1).min(body.len());
+            while !body.is_char_boundary(at) {
+                at += 1;
             }
         }
         request.body = body.into_bytes();
@@ -125,7 +146,8 @@ impl Mutator {
             1 if segments.len() > 1 => drop(segments.remove(index)),
             2 => segments.insert(index, self.pick(&SEGMENTS)),
             3 => segments[index] = encoded(&self.text()),
-            4 => segments[index].push_str(&self.pick(&["%00", "%2F", "%ff", "%", "%zz", "..", "é", " ", ":", "%25"])),
+            4 => segments[index]
+                .push_str(&self.pick(&["%00", "%2F", "%ff", "%", "%zz", "..", "é", " ", ":", "%25"])),
             5 => segments[index] = segments[index].to_uppercase(),
             _ => segments[index] = self.pick(&SEGMENTS),
         }
@@ -166,8 +188,18 @@ impl Mutator {
         let (name, value) = match self.rng.u8(..6) {
             0..=1 => ("accept", self.pick(&ACCEPTS)),
             2..=3 => ("content-type", self.pick(&CONTENT_TYPES)),
-            4 => (["user-agent", "accept-encoding", "range", "if-match", "if-none-match", "content-length", "expect"]
-                [self.rng.usize(..7)], self.text()),
+            4 => (
+                [
+                    "user-agent",
+                    "accept-encoding",
+                    "range",
+                    "if-match",
+                    "if-none-match",
+                    "content-length",
+                    "expect",
+                ][self.rng.usize(..7)],
+                self.text(),
+            ),
             _ => {
                 if !request.headers.is_empty() {
                     let index = self.rng.usize(..request.headers.len());
@@ -197,6 +229,26 @@ impl Mutator {
         let mut other = self.templates[self.rng.usize(..self.templates.len())].clone();
         self.fill(&mut other);
         request.body = other.body;
+    }
+
+    /// The same to the same place, or to where most of it is understood.
+    fn speak_protobuf(&mut self, request: &mut Request) {
+        const PLACES: [&str; 5] = [
+            "/api/v1/namespaces",
+            "/api/v1/namespaces/fuzz-a/configmaps",
+            "/api/v1/namespaces/fuzz-a/secrets",
+            "/api/v1/namespaces/fuzz-a/events",
+            "/apis/coordination.k8s.io/v1/namespaces/fuzz-a/leases",
+        ];
+        request.body = protobuf::body(&mut self.rng);
+        if self.rng.u8(..4) == 0 {
+            self.change_bytes(&mut request.body);
+        }
+        request.headers.retain(|(name, _)| name != "content-type");
+        request.headers.push(("content-type".to_owned(), b"application/vnd.kubernetes.protobuf".to_vec()));
+        if self.rng.bool() {
+            (request.method, request.path) = ("POST".to_owned(), self.pick(&PLACES));
+        }
     }
 
     /// YAML, or JSON that is none any more.

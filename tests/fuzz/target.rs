@@ -53,7 +53,8 @@ impl Target {
         let dir = tempfile::Builder::new().prefix("skerry-fuzz-").tempdir()?;
         let definitions = skerry_api::crds::all();
         let definitions: Vec<_> = definitions.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        let standalone = Standalone::open(&dir.path().join("data"), &definitions, ([127, 0, 0, 1], 6443).into()).await?;
+        let standalone =
+            Standalone::open(&dir.path().join("data"), &definitions, ([127, 0, 0, 1], 6443).into()).await?;
         let stop = CancellationToken::new();
         tokio::spawn(standalone.keep_house(stop.clone()));
         let target = Self { api: standalone.local(), _dir: dir, _stop: stop.drop_guard() };
@@ -63,7 +64,9 @@ impl Target {
 
     async fn make_namespaces(&self) -> Result<()> {
         for name in NAMESPACES {
-            let (status, body) = self.plain("POST", "/api/v1/namespaces", &format!(r#"{{"metadata":{{"name":"{name}"}}}}"#)).await?;
+            let (status, body) = self
+                .plain("POST", "/api/v1/namespaces", &format!(r#"{{"metadata":{{"name":"{name}"}}}}"#))
+                .await?;
             ensure!(matches!(status, 201 | 409), "namespace {name}: {status} {body}");
         }
         Ok(())
@@ -86,12 +89,16 @@ impl Target {
         for (name, value) in &request.headers {
             built = built.header(name, value.as_slice());
         }
-        let Ok(built) = built.body(http_body_util::Full::new(bytes::Bytes::from(request.body.clone()))) else {
+        let Ok(built) = built.body(http_body_util::Full::new(bytes::Bytes::from(request.body.clone())))
+        else {
             return Outcome::NotHttp;
         };
         let Ok(response) = self.api.clone().oneshot(built).await;
         let (head, mut body) = response.into_parts();
-        let kind = head.headers.get("content-type").map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
+        let kind = head
+            .headers
+            .get("content-type")
+            .map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
         let mut answer = Answer {
             status: head.status.as_u16(),
             content_type: kind.unwrap_or_default(),
@@ -124,7 +131,14 @@ impl Target {
         self.sent(method, path, body, FORMS[0], "application/json").await
     }
 
-    async fn sent(&self, method: &str, path: &str, body: &str, accept: &str, content_type: &str) -> Result<(u16, String)> {
+    async fn sent(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        accept: &str,
+        content_type: &str,
+    ) -> Result<(u16, String)> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let request = Request {
             method: method.to_owned(),
@@ -138,7 +152,9 @@ impl Target {
         };
         match self.ask(request).await.outcome {
             Outcome::Answered(answer) => Ok((answer.status, String::from_utf8(answer.body)?)),
-            other => bail!("{method} {path}: {other:?}"),
+            other @ (Outcome::NotHttp | Outcome::Broken(_) | Outcome::Late) => {
+                bail!("{method} {path}: {other:?}")
+            }
         }
     }
 
@@ -148,7 +164,8 @@ impl Target {
             for form in FORMS {
                 let (status, body) = self.sent("GET", path, "", form, "").await?;
                 ensure!(status == 200, "GET {path} as {form}: {status} {body}");
-                let list: Value = serde_json::from_str(&body).with_context(|| format!("GET {path}: {body}"))?;
+                let list: Value =
+                    serde_json::from_str(&body).with_context(|| format!("GET {path}: {body}"))?;
                 if form == FORMS[0] {
                     self.look_at(path, &list).await?;
                 }
@@ -188,7 +205,8 @@ impl Target {
             if meta["deletionTimestamp"].is_string() && meta["finalizers"].is_array() {
                 // Else what was deleted would wait for ever, and its namespace too.
                 let patch = r#"{"metadata":{"finalizers":null,"resourceVersion":null}}"#;
-                self.sent("PATCH", &own.replace('%', "%25"), patch, FORMS[0], "application/merge-patch+json").await?;
+                self.sent("PATCH", &own.replace('%', "%25"), patch, FORMS[0], "application/merge-patch+json")
+                    .await?;
             }
             // Another request may have deleted it.
             ensure!(matches!(status, 200 | 404), "GET {own}: {status} {body}");
@@ -197,7 +215,11 @@ impl Target {
         if items.len() > OBJECTS_MAX && !path.ends_with("/namespaces") {
             for place in places {
                 let (group, plural) = path.rsplit_once('/').context("a path")?;
-                let all = if place.is_empty() { path.to_owned() } else { format!("{group}/namespaces/{place}/{plural}") };
+                let all = if place.is_empty() {
+                    path.to_owned()
+                } else {
+                    format!("{group}/namespaces/{place}/{plural}")
+                };
                 self.plain("DELETE", &all, "").await?;
             }
         }

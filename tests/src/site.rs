@@ -80,7 +80,8 @@ impl Site {
     pub async fn start(plane: Plane) -> Result<Arc<Self>> {
         let control_plane = ControlPlane::start(plane).await?;
         let dir = tempfile::Builder::new().prefix("skerry-site-").tempdir()?;
-        let controller = Controller { running: Mutex::new(None), dir, session_port: free_port()?, ops_port: free_port()? };
+        let controller =
+            Controller { running: Mutex::new(None), dir, session_port: free_port()?, ops_port: free_port()? };
         controller.start(&control_plane).await?;
         // The kubeconfig of a standalone one is there once its controller runs.
         let client = control_plane.client().await?;
@@ -150,7 +151,7 @@ impl Site {
     /// A new namespace.
     pub async fn namespace(&self) -> Result<String> {
         let name = unique("t");
-        self.kubectl().apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")).await?;
+        self.kubectl().run(&["create", "namespace", &name]).await?;
         Ok(name)
     }
 

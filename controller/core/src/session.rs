@@ -417,7 +417,10 @@ fn went_back(node: &NodeName, ours: &Generation, held: &Generation) -> String {
     } else {
         (
             "the state of another cluster: the cluster was restored from a backup or replaced, or the node belonged elsewhere",
-            format!(", or all nodes of that one: kubectl annotate edgenodes --all {annotation}={} --overwrite", held.epoch()),
+            format!(
+                ", or all nodes of that one: kubectl annotate edgenodes --all {annotation}={} --overwrite",
+                held.epoch()
+            ),
         )
     };
     format!(

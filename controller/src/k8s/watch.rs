@@ -24,7 +24,7 @@ use crate::delay;
 use skerry_terms::Chain;
 
 /// Objects in one page of a list: bounds the size of an answer.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 /// The server ends a watch after this time…
 const WATCH_SECONDS: u32 = 290;
 /// …and a watch that lives longer hangs on a dead connection.
@@ -179,8 +179,7 @@ where
             let (objects, text) = list(api, kind).await?;
             // Without a uid there are no generations, and nothing is sent.
             let epoch = ask_epoch(client).await.map_err(WatchError::Epoch)?.unwrap_or_default();
-            let (position, objects) =
-                (number(&text)?, objects.into_iter().map(seen).collect::<Result<_, _>>()?);
+            let position = number(&text)?;
             go_on(tell(Watched::Listed { objects, position, list: ListId { epoch, round } }).await)?;
             version.insert(text).clone()
         }
@@ -220,12 +219,18 @@ where
 }
 
 /// All objects, read consistently, and the version at which they were.
-async fn list(api: &Api<DynamicObject>, kind: &str) -> Result<(Vec<DynamicObject>, String), WatchError> {
+async fn list<S, T>(api: &Api<DynamicObject>, kind: &str) -> Result<(Vec<Seen<S, T>>, String), WatchError>
+where
+    S: DeserializeOwned,
+    T: DeserializeOwned + Default,
+{
     let mut objects = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let page = api.list(&params).await.map_err(|source| list_error(kind, source))?;
-        objects.extend(page.items);
+        for object in page.items {
+            objects.push(seen(object)?);
+        }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
             None => return Ok((objects, page.metadata.resource_version.unwrap_or_default())),

@@ -59,11 +59,15 @@ impl Catalogue {
             [""] => Some(discovery::paths(&self.resources, &HEALTH)),
             ["version"] => Some(discovery::version()),
             ["api"] => match accept::discovery_form(accept)? {
-                Some(version) => return Ok(aggregated(discovery::aggregated_core(&self.resources, version), headers)),
+                Some(version) => {
+                    return Ok(aggregated(discovery::aggregated_core(&self.resources, version), headers));
+                }
                 None => Some(discovery::api_versions(&self.address)),
             },
             ["apis"] => match accept::discovery_form(accept)? {
-                Some(version) => return Ok(aggregated(discovery::aggregated_groups(&self.resources, version), headers)),
+                Some(version) => {
+                    return Ok(aggregated(discovery::aggregated_groups(&self.resources, version), headers));
+                }
                 None => Some(discovery::groups(&self.resources)),
             },
             ["apis", group] => discovery::group(&self.resources, group),
@@ -78,7 +82,13 @@ impl Catalogue {
         Ok(json_answer(StatusCode::OK, listed.to_string().into()))
     }
 
-    fn document(&self, path: &str, query: &str, accept: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    fn document(
+        &self,
+        path: &str,
+        query: &str,
+        accept: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, ApiError> {
         if path.is_empty() {
             return Ok(json_answer(StatusCode::OK, self.documents.index().to_owned().into()));
         }

@@ -11,7 +11,7 @@ use crate::status::ApiError;
 
 /// Letters of a body that a refusal quotes.
 const QUOTED: usize = 30;
-/// Values that aliases of a YAML body may add to those that its bytes can spell: enough for anchors that a person writes.
+/// Values, and bytes of text, that aliases of a YAML body may add to those that its bytes can spell: enough for anchors that a person writes.
 const ALIASED_VALUES: usize = 100_000;
 
 /// Brackets that may stand open in a YAML body. libyaml looks at all of them with each word, and nothing deeper is taken anyway.
@@ -70,7 +70,11 @@ impl DecodeError {
             Self::Message { kind: stated, version, .. } => {
                 format!("{stated} in version \"{version}\" cannot be handled as a {kind}: {self}")
             }
-            Self::Json(_) | Self::Yaml(_) | Self::Protobuf(_) | Self::NotAnObject(_) | Self::TypeMeta { .. } => {
+            Self::Json(_)
+            | Self::Yaml(_)
+            | Self::Protobuf(_)
+            | Self::NotAnObject(_)
+            | Self::TypeMeta { .. } => {
                 format!(
                     "the object provided is unrecognized (must be of type {kind}): {self} ({})",
                     summary(body)
@@ -84,7 +88,7 @@ impl DecodeError {
 pub fn decode(body: &[u8], media: Media) -> Result<Decoded, DecodeError> {
     let mut strict = Strict::new(match media {
         Media::Json | Media::Protobuf => usize::MAX,
-        Media::Yaml => body.len().saturating_add(ALIASED_VALUES),
+        Media::Yaml => body.len().saturating_mul(2).saturating_add(ALIASED_VALUES),
     });
     let value = match media {
         Media::Json => read_json(body, &mut strict)?,

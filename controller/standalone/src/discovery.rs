@@ -1,9 +1,9 @@
 //! Discovery: what a client reads to learn which groups, versions and kinds there are. Pure functions over the served kinds, which
 //! never change while the program runs; every answer is JSON.
 
-use serde_json::{Map, Value, json};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::resource::{Origin, Resource};

@@ -54,12 +54,34 @@ struct State {
     waiting: BTreeSet<Chore>,
     /// By the uid of an owner: the objects that name it. Only objects with owners cost memory here.
     owned: BTreeMap<String, BTreeSet<Key>>,
+    /// By object: the uids that it stands under above.
+    owners: BTreeMap<Key, Vec<String>>,
     /// By the uid of an owner that waits for its dependents: which object it is.
     awaited: BTreeMap<String, Key>,
     /// The namespaces that are being deleted.
     closing: BTreeSet<String>,
     /// Somebody will look for events that are too old.
     expiry_is_set: bool,
+}
+
+impl State {
+    /// Notes under which owners an object stands now, and under no other any more.
+    fn index(&mut self, key: &Key, owners: &[Owner<'_>]) {
+        for uid in self.owners.remove(key).unwrap_or_default() {
+            if let Some(owned) = self.owned.get_mut(&uid) {
+                owned.remove(key);
+                if owned.is_empty() {
+                    self.owned.remove(&uid);
+                }
+            }
+        }
+        for owner in owners {
+            self.owned.entry(owner.uid.to_owned()).or_default().insert(key.clone());
+        }
+        if !owners.is_empty() {
+            self.owners.insert(key.clone(), owners.iter().map(|owner| owner.uid.to_owned()).collect());
+        }
+    }
 }
 
 impl Chores {
@@ -81,13 +103,8 @@ impl Chores {
         let key = served.key(object::namespace(object), object::name(object));
         let mut state = self.lock();
         let mut chores = Vec::new();
+        state.index(&key, &[]);
         for owner in owners(object) {
-            if let Some(owned) = state.owned.get_mut(owner.uid) {
-                owned.remove(&key);
-                if owned.is_empty() {
-                    state.owned.remove(owner.uid);
-                }
-            }
             chores.extend(state.awaited.get(owner.uid).cloned().map(Chore::Dependents));
         }
         let uid = object::uid(object);
@@ -104,14 +121,14 @@ impl Chores {
     fn note(&self, served: &Served, object: &Value) {
         let deleting = object::is_deleting(object);
         let owners = owners(object);
+        let key = served.key(object::namespace(object), object::name(object));
+        let mut state = self.lock();
+        state.index(&key, &owners);
         if owners.is_empty() && !deleting {
             return;
         }
-        let key = served.key(object::namespace(object), object::name(object));
-        let mut state = self.lock();
         let mut chores = Vec::new();
         for owner in &owners {
-            state.owned.entry(owner.uid.to_owned()).or_default().insert(key.clone());
             chores.extend(state.awaited.get(owner.uid).cloned().map(Chore::Dependents));
         }
         if !owners.is_empty() && !deleting {
@@ -120,7 +137,8 @@ impl Chores {
         if deleting && served.resource.kind == "Namespace" {
             state.closing.insert(object::name(object).to_owned());
             chores.push(Chore::Namespace(object::name(object).to_owned()));
-        } else if deleting && object::finalizers(object).iter().any(|own| [FOREGROUND, ORPHAN].contains(own)) {
+        } else if deleting && object::finalizers(object).iter().any(|own| [FOREGROUND, ORPHAN].contains(own))
+        {
             state.awaited.insert(object::uid(object).to_owned(), key.clone());
             chores.push(Chore::Dependents(key));
         }
@@ -221,14 +239,20 @@ impl Server {
                 let page = match self.store.list(&served.stored_as, None, range).await {
                     Ok(page) => page,
                     Err(error) => {
-                        warn!("failed to look through {} for what a stop has left undone: {error}", served.stored_as);
+                        warn!(
+                            "failed to look through {} for what a stop has left undone: {error}",
+                            served.stored_as
+                        );
                         break;
                     }
                 };
                 for object in page.objects.iter().filter_map(|stored| parse(stored).ok()) {
                     self.chores.note(served, &object);
                 }
-                after = page.objects.last().map(|last| (last.key.namespace.to_string(), last.key.name.to_string()));
+                after = page
+                    .objects
+                    .last()
+                    .map(|last| (last.key.namespace.to_string(), last.key.name.to_string()));
                 if !page.more {
                     break;
                 }
@@ -274,7 +298,8 @@ impl Server {
 
     async fn forget_owners(&self, target: Target<'_>, gone: &[String]) -> Result<(), ApiError> {
         let done = self.amend(target, |object| {
-            let kept = object::meta(object, "ownerReferences").and_then(Value::as_array).into_iter().flatten();
+            let kept =
+                object::meta(object, "ownerReferences").and_then(Value::as_array).into_iter().flatten();
             let kept: Vec<Value> = kept
                 .filter(|entry| !gone.iter().any(|uid| entry.get("uid").and_then(Value::as_str) == Some(uid)))
                 .cloned()
@@ -309,7 +334,8 @@ impl Server {
         let mut waits = false;
         for dependent in self.chores.owned_by(&uid) {
             let Some(served) = self.stored_as(&dependent) else { continue };
-            let target = Target { served, namespace: &dependent.namespace, name: &dependent.name, subresource: "" };
+            let target =
+                Target { served, namespace: &dependent.namespace, name: &dependent.name, subresource: "" };
             if finalizer == ORPHAN {
                 self.forget_owners(target, std::slice::from_ref(&uid)).await?;
                 continue;
@@ -330,8 +356,11 @@ impl Server {
             return Ok(());
         }
         let done = self.amend(target, |object| {
-            let kept: Vec<String> =
-                object::finalizers(object).into_iter().filter(|own| *own != finalizer).map(str::to_owned).collect();
+            let kept: Vec<String> = object::finalizers(object)
+                .into_iter()
+                .filter(|own| *own != finalizer)
+                .map(str::to_owned)
+                .collect();
             object::set_finalizers(object, &kept);
         });
         absent_is_fine(done.await)
@@ -344,13 +373,20 @@ impl Server {
             let mut after = None;
             loop {
                 let range = Range { after: after.take(), limit: Some(PAGE), ..Range::default() };
-                let page = self.store.list(&served.stored_as, Some(name), range).await.map_err(ApiError::internal)?;
+                let page = self
+                    .store
+                    .list(&served.stored_as, Some(name), range)
+                    .await
+                    .map_err(ApiError::internal)?;
                 for stored in &page.objects {
                     let target = Target { served, namespace: name, name: &stored.key.name, subresource: "" };
                     absent_is_fine(self.delete(target, &Delete::default()).await.map(drop))?;
                     left |= self.live(target).await?.is_some();
                 }
-                after = page.objects.last().map(|last| (last.key.namespace.to_string(), last.key.name.to_string()));
+                after = page
+                    .objects
+                    .last()
+                    .map(|last| (last.key.namespace.to_string(), last.key.name.to_string()));
                 if !page.more {
                     break;
                 }

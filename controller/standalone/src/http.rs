@@ -7,18 +7,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::access::{self, Attributes, Identity, Policy};
 use crate::catalogue::Catalogue;
 use crate::clock::now;
 use crate::decode::{self, Media};
+use crate::object;
 use crate::options;
 use crate::patch::{Kind, Patch};
 use crate::remove::{Removed, success};
@@ -31,6 +36,12 @@ use crate::write::{Body as Written, Target, Terms};
 
 /// The body of a request, in bytes: what a real server takes.
 const MAX_BODY: usize = 3 * 1024 * 1024;
+/// From this size on, reading and checking a body takes so long that it must not hold up the runtime, which nodes are served by.
+const LARGE: usize = 64 * 1024;
+/// Large bodies that are worked on at once: each may take a hundred times its size in memory.
+const LARGE_AT_ONCE: usize = 2;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The API. Requests carry their `Identity` as an extension.
 #[derive(Debug, Clone)]
@@ -38,6 +49,8 @@ pub struct Api {
     server: Arc<Server>,
     policy: Arc<Policy>,
     catalogue: Arc<Catalogue>,
+    /// Places for requests with a large body.
+    large: Arc<Semaphore>,
 }
 
 impl<B> tower::Service<Request<B>> for Api
@@ -56,24 +69,51 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let api = self.clone();
-        Box::pin(async move { Ok(api.answer(request).await.unwrap_or_else(|error| refusal(&error))) })
+        Box::pin(async move { Ok(api.take(request).await.unwrap_or_else(|error| refusal(&error))) })
     }
 }
 
 impl Api {
     pub fn new(server: Arc<Server>, catalogue: Catalogue) -> Self {
         let policy = Policy::new(server.all().map(|served| &served.resource));
-        Self { server, policy: Arc::new(policy), catalogue: Arc::new(catalogue) }
+        let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
+        Self { server, policy: Arc::new(policy), catalogue: Arc::new(catalogue), large }
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Result<Response, ApiError>
+    /// Reads the body, and works on a large one where it keeps nobody else waiting.
+    async fn take<B>(self, request: Request<B>) -> Result<Response, ApiError>
     where
         B: Body + Send + 'static,
-        B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
+        if matches!(head.method, Method::GET | Method::HEAD) {
+            return self.answer(head, Bytes::new()).await;
+        }
+        let body = collect(body).await?;
+        if body.len() < LARGE {
+            return self.answer(head, body).await;
+        }
+        let Ok(slot) = self.large.clone().acquire_owned().await else {
+            return Err(ApiError::internal("the server is stopping"));
+        };
+        let runtime = Handle::current();
+        let work = move || {
+            let _slot = slot;
+            runtime.block_on(self.answer(head, body))
+        };
+        tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
+    }
+
+    async fn answer(&self, head: Parts, body: Bytes) -> Result<Response, ApiError> {
         let who = head.extensions.get::<Arc<Identity>>().cloned().ok_or_else(ApiError::unauthorized)?;
+        // Taken silently, it would answer for the caller where another user is asked about.
+        if let Some(header) = head.headers.keys().find(|name| name.as_str().starts_with("impersonate-")) {
+            let why = format!(
+                "impersonation is not supported (header {header}): use the user's own kubeconfig or token"
+            );
+            return Err(ApiError::bad_request(why));
+        }
         let asked = Asked {
             method: head.method,
             path: head.uri.path().to_owned(),
@@ -95,21 +135,20 @@ impl Api {
         self.catalogue.answer(&asked.method, path, &asked.query, &asked.accept, headers)
     }
 
-    async fn resource<B>(&self, asked: &Asked, place: Place<'_>, body: B) -> Result<Response, ApiError>
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
+    async fn resource(&self, asked: &Asked, place: Place<'_>, body: Bytes) -> Result<Response, ApiError> {
         let watch = place.watch || options::asks_for_watch(&asked.query);
         let verb = Verb::of(&asked.method, &place, watch).ok_or_else(ApiError::method_not_allowed)?;
         self.policy.check(&asked.who, &attributes(verb, &place))?;
         if verb == Verb::Create && place.name.is_empty() && is_review(&place) {
-            return self.review(asked, &place, &collect(body).await?);
+            return self.review(asked, &place, &body);
         }
         let Some(served) = self.server.find(place.group, place.version, place.plural) else {
             return Err(self.nothing_there(&place));
         };
         let served = served.clone();
+        if served.resource.read_only && verb == Verb::Create {
+            return Err(self.definition_exists(&served, &body).await);
+        }
         is_possible(&served, &place, verb)?;
         let namespace = if served.resource.namespaced { place.namespace } else { "" };
         let target = Target { served: &served, namespace, name: place.name, subresource: place.subresource };
@@ -127,15 +166,14 @@ impl Api {
                     return Ok(View::stream(lines));
                 }
                 let listing = self.server.list(target, &options).await?;
-                view.list(&listing)
+                view.list(&listing, &self.server.room)
             }
             Verb::Create | Verb::Update => {
-                let options = match verb {
-                    Verb::Create => options::Create::parse(&asked.query)?,
-                    _ => options::Create::parse_update(&asked.query)?,
-                };
+                let creates = verb == Verb::Create;
+                let parse = if creates { options::Create::parse } else { options::Create::parse_update };
+                let options = parse(&asked.query)?;
                 let media = body_media(&asked.content_type, served.resource.origin)?;
-                let body = Written::decode(target, &collect(body).await?, media)?;
+                let body = Written::decode(target, &body, media)?;
                 let manager = asked.manager(&options.field_manager);
                 let terms = Terms {
                     manager: &manager,
@@ -143,44 +181,48 @@ impl Api {
                     validation: options.field_validation,
                     user: &asked.who,
                 };
-                let written = match verb {
-                    Verb::Create => self.server.create(target, terms, body).await?,
-                    _ => self.server.replace(target, terms, body).await?,
+                let written = match creates {
+                    true => self.server.create(target, terms, body).await?,
+                    false => self.server.replace(target, terms, body).await?,
                 };
                 view.written(&written)
             }
             Verb::Patch => self.patch(asked, target, &view, body).await,
             Verb::Delete => {
-                let options = asked.delete_options(&collect(body).await?)?;
+                let options = asked.delete_options(&body)?;
                 match self.server.delete(target, &options).await? {
                     Removed::Marked(object) => view.one(StatusCode::OK, &object, &[]),
-                    Removed::Gone(last) => Ok(json_answer(StatusCode::OK, success(&served.resource, &last).to_string().into())),
+                    Removed::Gone(last) => {
+                        Ok(json_answer(StatusCode::OK, success(&served.resource, &last).to_string().into()))
+                    }
                 }
             }
             Verb::DeleteCollection => {
                 let picked = options::List::parse(&asked.query, &served.selectable)?;
-                let options = asked.delete_options(&collect(body).await?)?;
+                let options = asked.delete_options(&body)?;
                 let listing = self.server.list(target, &picked).await?;
                 for object in &listing.objects {
-                    let target = Target { namespace: &object.key.namespace, name: &object.key.name, ..target };
+                    let target =
+                        Target { namespace: &object.key.namespace, name: &object.key.name, ..target };
                     match self.server.delete(target, &options).await {
                         Err(error) if error.reason != "NotFound" => return Err(error),
                         _ => {}
                     }
                 }
-                view.list(&listing)
+                view.list(&listing, &self.server.room)
             }
         }
     }
 
-    async fn patch<B>(&self, asked: &Asked, target: Target<'_>, view: &View, body: B) -> Result<Response, ApiError>
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
+    async fn patch(
+        &self,
+        asked: &Asked,
+        target: Target<'_>,
+        view: &View,
+        body: Bytes,
+    ) -> Result<Response, ApiError> {
         let kind = PatchKind::of(&asked.content_type, target.served)?;
         let options = options::Patch::parse(&asked.query, kind == PatchKind::Apply)?;
-        let body = collect(body).await?;
         let manager = asked.manager(&options.field_manager);
         let terms = Terms {
             manager: &manager,
@@ -208,13 +250,26 @@ impl Api {
             _ => "SelfSubjectRulesReview",
         };
         let media = body_media(&asked.content_type, Origin::BuiltIn)?;
-        let review = decode::decode(body, media).map_err(|error| error.refuse(kind, place.version, body))?.value;
+        let review =
+            decode::decode(body, media).map_err(|error| error.refuse(kind, place.version, body))?.value;
         let answer = match kind {
             "SelfSubjectReview" => access::self_review(&asked.who, &now()),
             "SelfSubjectAccessReview" => access::access_review(&self.policy, &asked.who, &review)?,
             _ => access::rules_review(&self.policy, &asked.who, &review)?,
         };
         Ok(json_answer(StatusCode::CREATED, answer.to_string().into()))
+    }
+
+    /// A definition that is served exists, which is what helm wants to hear of the CRDs in a chart; another is not taken.
+    async fn definition_exists(&self, served: &Arc<Served>, body: &[u8]) -> ApiError {
+        let sent: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let name = object::name(&sent);
+        let target = Target { served, namespace: "", name, subresource: "" };
+        match self.server.live(target).await {
+            Ok(Some(_)) => ApiError::already_exists(&served.resource, name),
+            Ok(None) => ApiError::comes_with_the_program(&served.resource, name),
+            Err(error) => error,
+        }
     }
 
     /// Under a built-in group the answer is a Status; elsewhere there is no API at all.
@@ -267,7 +322,8 @@ impl Asked {
         match body_media(&self.content_type, Origin::BuiltIn)? {
             Media::Json => options::Delete::parse(&self.query, body),
             media @ (Media::Yaml | Media::Protobuf) => {
-                let decoded = decode::decode(body, media).map_err(|error| ApiError::bad_request(error.to_string()))?;
+                let decoded =
+                    decode::decode(body, media).map_err(|error| ApiError::bad_request(error.to_string()))?;
                 options::Delete::parse(&self.query, decoded.value.to_string().as_bytes())
             }
         }
@@ -361,7 +417,10 @@ fn is_possible(served: &Served, place: &Place<'_>, verb: Verb) -> Result<(), Api
         Verb::DeleteCollection => resource.kind != "Namespace",
         Verb::Get | Verb::List | Verb::Watch => true,
     };
-    match possible && !(resource.read_only && writes) {
+    if resource.read_only && writes {
+        return Err(ApiError::comes_with_the_program(resource, place.name));
+    }
+    match possible {
         true => Ok(()),
         false if custom && !named => Err(ApiError::bad_request("name must be provided")),
         false if custom => Err(ApiError::not_supported(resource, verb.word())),
@@ -374,7 +433,11 @@ where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let body = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await;
+    let Ok(body) = body else {
+        return Err(ApiError::new(408, "Timeout", "the body did not arrive in time"));
+    };
+    match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
             413,

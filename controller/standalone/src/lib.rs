@@ -4,6 +4,11 @@
 //! A request goes through `serve` (TLS, who is it) → `http` (may they, what is asked) → `write`, `read`, `watching` or `remove` →
 //! `store`. The rest are pure rules that those steps ask.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a test that finds something else than it expects ends there")
+)]
+
 pub mod access;
 pub mod serve;
 
@@ -28,6 +33,7 @@ mod protobuf;
 mod read;
 mod remove;
 mod resource;
+mod room;
 mod route;
 mod schema;
 mod selector;

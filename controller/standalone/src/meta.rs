@@ -16,6 +16,15 @@ pub use names::NameRule;
 
 /// All annotations of an object together: what etcd and every watch have to carry.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
+/// Entries of one list or map of metadata, which every rule walks. The real server has no such bounds; nothing that is meant comes
+/// near them.
+const CROWDS: [(&str, usize); 5] = [
+    ("labels", 10_000),
+    ("annotations", 10_000),
+    ("finalizers", 1_000),
+    ("ownerReferences", 500),
+    ("managedFields", 1_000),
+];
 /// The longest name of a field manager.
 const MAX_FIELD_MANAGER: usize = 128;
 const IMMUTABLE: &str = "field is immutable";
@@ -37,6 +46,21 @@ pub fn generate_name(base: &str) -> String {
 /// What is wrong with the metadata of a new object, whose name is made already.
 pub fn validate_create(object: &Value, resource: &Resource) -> Vec<Cause> {
     validate(object, name_rule(resource), resource.namespaced)
+}
+
+/// Lists and maps of metadata that are longer than anybody means them, which every rule would walk.
+pub fn crowds(object: &Value) -> Vec<Cause> {
+    let count = |field: &str| match object.pointer("/metadata").and_then(|meta| meta.get(field)) {
+        Some(Value::Array(items)) => items.len(),
+        Some(Value::Object(entries)) => entries.len(),
+        _ => 0,
+    };
+    CROWDS
+        .into_iter()
+        .map(|(field, most)| (field, count(field), most))
+        .filter(|(_, found, most)| found > most)
+        .map(|(field, found, most)| cause::crowded(format!("metadata.{field}"), found, most))
+        .collect()
 }
 
 /// The rules that need no older object, with the given rule for names.
@@ -224,6 +248,8 @@ fn annotations(meta: &Meta<'_>) -> Vec<Cause> {
 fn owner_references(meta: &Meta<'_>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut controller: Option<String> = None;
+    // The refusal quotes all references: once is enough.
+    let mut clashes = false;
     for (index, owner) in meta.list("ownerReferences").iter().enumerate() {
         let path = format!("metadata.ownerReferences[{index}]");
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -246,7 +272,9 @@ fn owner_references(meta: &Meta<'_>) -> Vec<Cause> {
         }
         let this = format!("{}/{}", text("kind"), text("name"));
         match &controller {
+            Some(_) if clashes => {}
             Some(first) => {
+                clashes = true;
                 let all: Vec<String> = meta.list("ownerReferences").iter().map(reference).collect();
                 let detail = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"

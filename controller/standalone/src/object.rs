@@ -32,10 +32,7 @@ pub fn fields(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }
-    match value {
-        Value::Object(fields) => fields,
-        _ => unreachable!("made an object above"),
-    }
+    value.as_object_mut().expect("made an object above")
 }
 
 /// Sets or, with None, removes a field of metadata.

@@ -26,7 +26,9 @@ const PAGE: usize = 500;
 /// Reads a token as Go does.
 const FORGIVING: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 /// What a list answers.
@@ -102,7 +104,9 @@ impl Server {
                 }
             },
             _ if wanted > 0 => {
-                return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(ApiError::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
             token => {
                 let token = read_token(token)?;
@@ -126,8 +130,11 @@ impl Server {
                 if picks.all() || picks.picks(&parse(&object)?) {
                     listing.objects.push(object);
                 }
-                if limit.is_some_and(|limit| listing.objects.len() >= limit) && (page.more || index + 1 < read) {
-                    listing.next = write_token(i64::try_from(page.revision).unwrap_or(-1), after.as_ref(), target);
+                if limit.is_some_and(|limit| listing.objects.len() >= limit)
+                    && (page.more || index + 1 < read)
+                {
+                    listing.next =
+                        write_token(i64::try_from(page.revision).unwrap_or(-1), after.as_ref(), target);
                     listing.remaining = picks.all().then_some(page.remaining);
                     return Ok(listing);
                 }
@@ -154,8 +161,7 @@ fn too_large(revision: u64, current: u64) -> ApiError {
         message: "Too large resource version".to_owned(),
         field: String::new(),
     };
-    let message =
-        format!("Timeout: Too large resource version: {revision}, current: {current}");
+    let message = format!("Timeout: Too large resource version: {revision}, current: {current}");
     let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
     ApiError::new(504, "Timeout", message).with(details)
 }
@@ -185,7 +191,9 @@ fn write_token(revision: i64, last: Option<&Place>, target: Target<'_>) -> Strin
 }
 
 fn read_token(token: &str) -> Result<Token, ApiError> {
-    let refuse = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let refuse = |why: String| {
+        ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+    };
     let text = FORGIVING.decode(token).map_err(|error| refuse(error.to_string()))?;
     let token: Token = match decode(&text, Media::Json) {
         Ok(decoded) => serde_json::from_value(decoded.value).map_err(|error| refuse(error.to_string()))?,
@@ -196,7 +204,9 @@ fn read_token(token: &str) -> Result<Token, ApiError> {
         Token { ref v, .. } if v != "meta.k8s.io/v1" => {
             Err(refuse(format!("server does not recognize this encoded version {v}")))
         }
-        Token { rv: 0, .. } => Err(refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned())),
+        Token { rv: 0, .. } => {
+            Err(refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned()))
+        }
         Token { ref start, .. } if start.is_empty() => {
             Err(refuse("encoded start key empty (version meta.k8s.io/v1)".to_owned()))
         }
@@ -212,7 +222,11 @@ fn start_of(start: &str, target: Target<'_>) -> Result<Place, ApiError> {
     let start = start.trim_start_matches('/').trim_end_matches('\0');
     let (namespace, name) = match start.split_once('/') {
         Some((namespace, name)) if target.namespace.is_empty() => (namespace, name),
-        Some(_) => return Err(ApiError::bad_request("invalid continue token: continue key is not valid: it is of another list")),
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "invalid continue token: continue key is not valid: it is of another list",
+            ));
+        }
         None => (target.namespace, start),
     };
     Ok((namespace.to_owned(), name.to_owned()))

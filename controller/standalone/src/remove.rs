@@ -37,7 +37,8 @@ impl Server {
             return Err(ApiError::forbidden(resource, target.name, "this namespace may not be deleted"));
         }
         for _ in 0..TRIES {
-            let stored = self.live(target).await?.ok_or_else(|| ApiError::not_found(resource, target.name))?;
+            let stored =
+                self.live(target).await?.ok_or_else(|| ApiError::not_found(resource, target.name))?;
             let live = parse(&stored)?;
             check_preconditions(resource, &live, options)?;
             let mut last = live.clone();
@@ -47,7 +48,11 @@ impl Server {
                 mark(resource, &mut last);
             }
             if options.dry_run {
-                return Ok(if waits { Removed::Marked(last.to_string().into()) } else { Removed::Gone(last) });
+                return Ok(if waits {
+                    Removed::Marked(last.to_string().into())
+                } else {
+                    Removed::Gone(last)
+                });
             }
             if waits && last == live {
                 return Ok(Removed::Marked(stored.value));
@@ -102,8 +107,11 @@ fn set_propagation(object: &mut Value, policy: Option<Propagation>) {
         Propagation::Orphan => Some(ORPHAN),
         Propagation::Background => None,
     };
-    let mut finalizers: Vec<String> =
-        object::finalizers(object).into_iter().filter(|own| *own != FOREGROUND && *own != ORPHAN).map(str::to_owned).collect();
+    let mut finalizers: Vec<String> = object::finalizers(object)
+        .into_iter()
+        .filter(|own| *own != FOREGROUND && *own != ORPHAN)
+        .map(str::to_owned)
+        .collect();
     finalizers.extend(wanted.map(str::to_owned));
     object::set_finalizers(object, &finalizers);
 }

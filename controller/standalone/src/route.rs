@@ -112,7 +112,8 @@ mod tests {
     fn a_path_names_one_thing() {
         let place = |path| match Route::of(path) {
             Route::Resource(place) => {
-                [place.group, place.version, place.namespace, place.plural, place.name, place.subresource].join(" ")
+                [place.group, place.version, place.namespace, place.plural, place.name, place.subresource]
+                    .join(" ")
             }
             Route::Other(path) => path.to_owned(),
         };
@@ -123,7 +124,10 @@ mod tests {
             ("/api/v1/namespaces/a/secrets", " v1 a secrets  "),
             ("/api/v1/namespaces/a/secrets/b", " v1 a secrets b "),
             ("/apis/skerry.dev/v1alpha1/edgenodes/b/status", "skerry.dev v1alpha1  edgenodes b status"),
-            ("/apis/skerry.dev/v1alpha1/namespaces/a/edgeapps/b/status", "skerry.dev v1alpha1 a edgeapps b status"),
+            (
+                "/apis/skerry.dev/v1alpha1/namespaces/a/edgeapps/b/status",
+                "skerry.dev v1alpha1 a edgeapps b status",
+            ),
             ("/apis/skerry.dev/v1alpha1", "/apis/skerry.dev/v1alpha1"),
             ("/api/v1", "/api/v1"),
             ("/version", "/version"),

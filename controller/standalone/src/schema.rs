@@ -116,7 +116,11 @@ impl Schema {
         let kind = kind(&raw);
         Self {
             kind,
-            properties: fields.into_iter().flatten().map(|(name, value)| (name.clone(), child(value))).collect(),
+            properties: fields
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), child(value)))
+                .collect(),
             additional: additional.filter(|value| value.is_object()).map(&mut child),
             items: raw.get("items").map(&mut child),
             list: list_type(&raw),
@@ -124,7 +128,10 @@ impl Schema {
             // A built-in object of which nothing is said (RawExtension, FieldsV1) holds anything.
             preserve_unknown: flag("x-kubernetes-preserve-unknown-fields")
                 || additional == Some(&Value::Bool(true))
-                || (kind == Kind::Object && fields.is_none() && additional.is_none() && !components.is_empty()),
+                || (kind == Kind::Object
+                    && fields.is_none()
+                    && additional.is_none()
+                    && !components.is_empty()),
             nullable: flag("nullable"),
             default: raw.get("default").cloned(),
             required: strings(raw.get("required")),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::events;
 use crate::housekeeping::Chores;
 use crate::resource::Resource;
+use crate::room::Room;
 use crate::schema::validate::Validator;
 use crate::selector::SelectableFields;
 use crate::status::ApiError;
@@ -65,6 +66,8 @@ impl Served {
 pub struct Server {
     pub store: Store,
     pub chores: Chores,
+    /// The room of large answers.
+    pub room: Room,
     kinds: BTreeMap<(String, String, String), Arc<Served>>,
 }
 
@@ -74,7 +77,7 @@ impl Server {
             let of = &served.resource;
             ((of.group.clone(), of.version.clone(), of.plural.clone()), Arc::new(served))
         });
-        Self { store, chores: Chores::default(), kinds: kinds.collect() }
+        Self { store, chores: Chores::default(), room: Room::default(), kinds: kinds.collect() }
     }
 
     /// By the words of a path.

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::access::{
-    self,    AdminKubeconfig, Authority, AuthorityError, Endpoint, Identity, KubeconfigError, SanError, ServerCert, ServerNames, Users,
-    UsersError, Vault,
+    self, AdminKubeconfig, Authority, AuthorityError, Endpoint, Identity, KubeconfigError, SanError,
+    ServerCert, ServerNames, Users, UsersError, Vault,
 };
 use crate::catalogue::Catalogue;
 use crate::decode::settle_numbers;
@@ -51,7 +51,11 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] store::OpenError),
     #[error("the CRD {name} cannot be served")]
-    Definition { name: String, #[source] source: SchemaError },
+    Definition {
+        name: String,
+        #[source]
+        source: SchemaError,
+    },
     #[error("the CRD {0} has no served version")]
     NoVersion(String),
     #[error("failed to make what every cluster has")]
@@ -134,9 +138,13 @@ impl Standalone {
         let certificate = Arc::new(ServerCert::new(authority.clone(), names, now)?);
         let tls = serve::tls_config(&authority, certificate.clone())?;
         let users = Arc::new(Users::open(self.dir.join(USERS))?);
-        let kubeconfig = AdminKubeconfig::new(self.dir.join(ADMIN_KUBECONFIG), Endpoint::of(address), authority);
+        let kubeconfig =
+            AdminKubeconfig::new(self.dir.join(ADMIN_KUBECONFIG), Endpoint::of(address), authority);
         kubeconfig.refresh(now)?;
-        info!("the API is at https://{address}; kubectl --kubeconfig {}", self.dir.join(ADMIN_KUBECONFIG).display());
+        info!(
+            "the API is at https://{address}; kubectl --kubeconfig {}",
+            self.dir.join(ADMIN_KUBECONFIG).display()
+        );
         Ok(async move {
             let api = serve::serve(listener, tls, users, self.api, stop.clone());
             tokio::join!(api, kubeconfig.keep(certificate, stop.clone()));
@@ -158,9 +166,11 @@ fn kinds(definitions: &[Value]) -> Result<Vec<Served>, OpenError> {
     for definition in definitions {
         let name = || object::name(definition).to_owned();
         let resource = crd::resource(definition, &meta).ok_or_else(|| OpenError::NoVersion(name()))?;
-        let version = crd::storage_version(&definition["spec"]).ok_or_else(|| OpenError::NoVersion(name()))?;
+        let version =
+            crd::storage_version(&definition["spec"]).ok_or_else(|| OpenError::NoVersion(name()))?;
         let schema = &version["schema"]["openAPIV3Schema"];
-        let validator = Validator::new(schema).map_err(|source| OpenError::Definition { name: name(), source })?;
+        let validator =
+            Validator::new(schema).map_err(|source| OpenError::Definition { name: name(), source })?;
         let fields: Vec<String> = version["selectableFields"]
             .as_array()
             .into_iter()
@@ -177,7 +187,8 @@ impl Server {
     /// Makes what is there before anybody has made anything: two namespaces and the CRDs.
     async fn found(&self, definitions: &[Value]) -> Result<(), OpenError> {
         let user = Identity::controller();
-        let terms = Terms { manager: "skerry", dry_run: false, validation: FieldValidation::Strict, user: &user };
+        let terms =
+            Terms { manager: "skerry", dry_run: false, validation: FieldValidation::Strict, user: &user };
         let spaces = self.namespaces().map_err(OpenError::First)?;
         for name in NAMESPACES {
             let target = Target { served: spaces, namespace: "", name: "", subresource: "" };
@@ -212,7 +223,9 @@ impl Server {
 
     /// Stores a CRD as this program brings it, unless it is stored so already.
     async fn found_definition(&self, definition: &Value) -> Result<(), ApiError> {
-        let Some(served) = self.find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else { return Ok(()) };
+        let Some(served) = self.find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else {
+            return Ok(());
+        };
         let target = Target { served, namespace: "", name: object::name(definition), subresource: "" };
         let stored = self.live(target).await?;
         let Some(stored) = stored else {

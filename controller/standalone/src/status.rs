@@ -124,7 +124,8 @@ impl ApiError {
 
     /// The path leads to nothing that is served.
     pub fn no_such_resource() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource").with(Details::default())
+        Self::new(404, "NotFound", "the server could not find the requested resource")
+            .with(Details::default())
     }
 
     /// The path is of no API at all, and the answer is plain text.
@@ -142,9 +143,20 @@ impl ApiError {
     }
 
     pub fn unsupported_media(accepted: &[&str]) -> Self {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "));
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
         Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// A definition that somebody wants to write.
+    pub fn comes_with_the_program(resource: &Resource, name: &str) -> Self {
+        let message = format!(
+            "{} come with skerry-controller, which serves those of its own version: leave the CRDs out (helm: --skip-crds)",
+            resource.full_name()
+        );
+        Self::of(resource, name, 405, "MethodNotAllowed", message)
     }
 
     /// What a custom kind's subresource does not do.
@@ -175,7 +187,8 @@ impl ApiError {
 
     /// Somebody else has written since the caller read.
     pub fn modified(resource: &Resource, name: &str) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(resource, name, why)
     }
 

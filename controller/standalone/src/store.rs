@@ -61,6 +61,9 @@ const MAX_BYTES: u64 = 2 << 30;
 /// The longest value, as etcd's limit for a request, to which a real cluster holds its objects.
 pub const MAX_VALUE: usize = 3 << 19;
 
+/// What the server may add to an object of that size: the marks of its deletion must not be what keeps it from being deleted.
+const MARKS: usize = 64 << 10;
+
 /// Writes that wait for the writer hold together at most this many KiB; those behind them wait to be let in.
 const QUEUE_KIB: usize = 16 << 10;
 
@@ -183,7 +186,13 @@ pub enum WriteError {
     /// The object could not be encrypted.
     #[error("failed to encrypt the object")]
     Seal(#[source] Arc<KeyError>),
-    /// The disk is full or failing, or the database is damaged.
+    /// What the object was to be made in has changed or gone since it was read.
+    #[error("what the object is made in has changed")]
+    Moved,
+    /// No space is left on the disk.
+    #[error("no space is left on the disk of the data directory: make room, nothing has to be restarted")]
+    DiskFull,
+    /// The disk is failing, or the database is damaged.
     #[error("failed to write to the store")]
     Failed(#[source] Arc<rusqlite::Error>),
     /// The store is closed.
@@ -253,6 +262,11 @@ impl Shared {
     }
 }
 
+/// Whether a folder holds a store.
+pub fn is_in(dir: &Path) -> bool {
+    database::file(dir).is_file()
+}
+
 impl Store {
     /// Opens the store in this folder, or makes a new one there. Takes some ms; a large database is not read
     /// as a whole.
@@ -311,20 +325,40 @@ impl Store {
         }
         let (Change::Put(draft) | Change::Delete(draft)) = &change;
         let bytes = draft.head.len() + draft.tail.len();
-        self.ask(bytes, Task::Write { key, expect, change }).await?.ok_or(WriteError::Closed)
+        let most = match (&change, expect) {
+            (Change::Delete(_), _) => usize::MAX,
+            (Change::Put(_), Expect::Revision(_)) => MAX_VALUE + MARKS,
+            (Change::Put(_), Expect::Absent) => MAX_VALUE,
+        };
+        if bytes > most {
+            return Err(WriteError::TooLarge { bytes });
+        }
+        self.ask(bytes, Task::Write { key, expect, change, within: None }).await?.ok_or(WriteError::Closed)
+    }
+
+    /// Stores an object that is not there yet, if the one that it is made in is still as it was read: a namespace that is being
+    /// deleted takes in nothing behind the back of who empties it.
+    pub async fn create_within(&self, key: Key, draft: Draft, space: &Object) -> Result<Object, WriteError> {
+        let bytes = draft.head.len() + draft.tail.len();
+        if bytes > MAX_VALUE {
+            return Err(WriteError::TooLarge { bytes });
+        }
+        let within = Some((space.key.clone(), space.revision));
+        let task = Task::Write { key, expect: Expect::Absent, change: Change::Put(draft), within };
+        self.ask(bytes, task).await?.ok_or(WriteError::Closed)
     }
 
     /// Stores a small file beside the objects, so that a backup is whole: the CA of the access layer. It
     /// replaces one of the same name, and has no revision. It is encrypted if `sealed`.
     pub async fn put_file(&self, name: &str, content: Vec<u8>, sealed: bool) -> Result<(), WriteError> {
         let name = name.to_owned();
+        if content.len() > MAX_VALUE {
+            return Err(WriteError::TooLarge { bytes: content.len() });
+        }
         self.ask(content.len(), Task::File { name, content, sealed }).await.map(drop)
     }
 
     async fn ask(&self, bytes: usize, task: Task) -> Answer {
-        if bytes > MAX_VALUE {
-            return Err(WriteError::TooLarge { bytes });
-        }
         let kib = u32::try_from(bytes / 1024 + 1).map_err(|_| WriteError::TooLarge { bytes })?;
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| WriteError::Closed)?;
         let (reply, answer) = oneshot::channel();

@@ -15,10 +15,11 @@ use crate::accept::{self, Form};
 use crate::object;
 use crate::read::Listing;
 use crate::resource::Origin;
+use crate::room::{self, Room, Taken};
 use crate::server::Served;
 use crate::status::ApiError;
 use crate::table::{self, Include, Options};
-use crate::write::Written;
+use crate::write::{Written, parse};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -72,7 +73,8 @@ impl View {
 
     /// The answer with one object.
     pub fn one(&self, code: StatusCode, stored: &Bytes, warnings: &[String]) -> Result<Response, ApiError> {
-        let body = if self.is_plain() { stored.clone() } else { self.transform(read(stored)?)?.to_string().into() };
+        let body =
+            if self.is_plain() { stored.clone() } else { self.transform(read(stored)?)?.to_string().into() };
         let mut answer = json_answer(code, body);
         for warning in warnings {
             let text = format!("299 - {}", Value::from(warning.as_str()));
@@ -90,7 +92,8 @@ impl View {
     }
 
     /// The answer with a list.
-    pub fn list(&self, listing: &Listing) -> Result<Response, ApiError> {
+    pub fn list(&self, listing: &Listing, room: &Room) -> Result<Response, ApiError> {
+        let held = room.take(listing.objects.iter().map(|object| object.value.len()).sum())?;
         let resource = &self.served.resource;
         let mut meta = Map::new();
         meta.insert("resourceVersion".to_owned(), listing.revision.to_string().into());
@@ -116,11 +119,11 @@ impl View {
             let rest = json!({"kind": resource.list_kind, "metadata": meta}).to_string();
             body.extend_from_slice(b"],");
             body.extend_from_slice(rest.strip_prefix('{').unwrap_or(&rest).as_bytes());
-            return Ok(json_answer(StatusCode::OK, body.into()));
+            return Ok(large_answer(body.into(), held));
         }
         let mut items = Vec::with_capacity(listing.objects.len());
         for object in &listing.objects {
-            let mut item = self.served.face_of(read(&object.value)?);
+            let mut item = self.served.face_of(parse(object)?);
             if resource.origin == Origin::BuiltIn && self.form == Form::Plain {
                 let fields = object::fields(&mut item);
                 fields.remove("apiVersion");
@@ -131,7 +134,7 @@ impl View {
         let list = json!({
             "apiVersion": self.served.api_version, "kind": resource.list_kind, "metadata": meta, "items": items,
         });
-        Ok(json_answer(StatusCode::OK, self.transform(list)?.to_string().into()))
+        Ok(large_answer(self.transform(list)?.to_string().into(), held))
     }
 
     /// The answer that goes on: the lines of a watch.
@@ -145,6 +148,12 @@ impl View {
 
 fn read(stored: &Bytes) -> Result<Value, ApiError> {
     serde_json::from_slice(stored).map_err(ApiError::internal)
+}
+
+fn large_answer(text: Bytes, held: Taken) -> Response {
+    let mut answer = json_answer(StatusCode::OK, Bytes::new());
+    *answer.body_mut() = room::body(text, held);
+    answer
 }
 
 /// An answer of JSON text.
@@ -163,7 +172,9 @@ pub fn refusal(error: &ApiError) -> Response {
         return text_answer(code, format!("{}\n", error.message));
     }
     let mut answer = json_answer(code, error.body().to_string().into());
-    if let Some(seconds) = error.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0) {
+    if let Some(seconds) =
+        error.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)
+    {
         answer.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
     }
     answer

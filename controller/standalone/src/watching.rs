@@ -11,9 +11,10 @@ use futures::stream::unfold;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
-use crate::options::List;
 use crate::object;
+use crate::options::List;
 use crate::read::{Picks, revision};
+use crate::room::Taken;
 use crate::server::{Served, Server};
 use crate::status::ApiError;
 use crate::store::{self, Event, EventKind, Range, WatchEnd};
@@ -33,6 +34,8 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 struct Watching {
     /// Lines that are ready to be sent.
     ready: VecDeque<Bytes>,
+    /// The room of the first of them.
+    held: Option<Taken>,
     /// None when no more lines will come.
     watch: Option<store::Watch>,
     picks: Picks,
@@ -81,10 +84,12 @@ impl Server {
         } else if from == 0 {
             told = self.store.revision();
         }
+        let held = Some(self.room.take(ready.iter().map(Bytes::len).sum())?);
         let watch = match self.store.watch(&target.served.stored_as, namespace, told) {
             Ok(watch) => Some(watch),
             Err(compacted) => {
-                let error = ApiError::expired(format!("too old resource version: {told} ({})", compacted.oldest));
+                let error =
+                    ApiError::expired(format!("too old resource version: {told} ({})", compacted.oldest));
                 ready.push_back(line("ERROR", error.body().to_string().as_bytes()));
                 None
             }
@@ -98,7 +103,17 @@ impl Server {
             Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()).min(MAX_AGE),
             Some(_) | None => MIN_AGE.mul_f64(1.0 + jitter()),
         };
-        Ok(lines(Watching { ready, watch, picks, view, bookmarks, told, ends: Instant::now() + age, served: target.served.clone() }))
+        Ok(lines(Watching {
+            ready,
+            held,
+            watch,
+            picks,
+            view,
+            bookmarks,
+            told,
+            ends: Instant::now() + age,
+            served: target.served.clone(),
+        }))
     }
 }
 
@@ -109,6 +124,7 @@ impl Watching {
             if let Some(line) = self.ready.pop_front() {
                 return Some(line);
             }
+            self.held = None;
             let watch = self.watch.as_mut()?;
             // Each arm is cancel-safe: what is not taken here is there the next time.
             tokio::select! {

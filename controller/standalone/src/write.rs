@@ -76,7 +76,12 @@ pub(crate) enum Way {
 
 impl Server {
     /// POST.
-    pub async fn create(&self, target: Target<'_>, terms: Terms<'_>, body: Body) -> Result<Written, ApiError> {
+    pub async fn create(
+        &self,
+        target: Target<'_>,
+        terms: Terms<'_>,
+        body: Body,
+    ) -> Result<Written, ApiError> {
         let mut warnings = Vec::new();
         let intent = conform::whole(target, terms, body, &mut warnings)?;
         warnings.extend(prepare::warnings(target, &intent, None));
@@ -85,7 +90,12 @@ impl Server {
     }
 
     /// PUT.
-    pub async fn replace(&self, target: Target<'_>, terms: Terms<'_>, body: Body) -> Result<Written, ApiError> {
+    pub async fn replace(
+        &self,
+        target: Target<'_>,
+        terms: Terms<'_>,
+        body: Body,
+    ) -> Result<Written, ApiError> {
         let mut warnings = Vec::new();
         let intent = conform::whole(target, terms, body, &mut warnings)?;
         conform::same_name(target, &intent)?;
@@ -107,7 +117,12 @@ impl Server {
     }
 
     /// PATCH with anything but an apply.
-    pub async fn patch(&self, target: Target<'_>, terms: Terms<'_>, patch: &Patch) -> Result<Written, ApiError> {
+    pub async fn patch(
+        &self,
+        target: Target<'_>,
+        terms: Terms<'_>,
+        patch: &Patch,
+    ) -> Result<Written, ApiError> {
         let mut warnings = Vec::new();
         let patched = |live: &Value| {
             warnings.clear();
@@ -141,7 +156,9 @@ impl Server {
                 match self.advance(target, terms, Way::Applied, |live| merge(Some(live))).await {
                     // It went between the look and the write: an apply makes it anew.
                     Err(gone) if gone.reason == "NotFound" && target.subresource.is_empty() => {}
-                    done => return done.map(|object| Written { object, created: false, warnings: Vec::new() }),
+                    done => {
+                        return done.map(|object| Written { object, created: false, warnings: Vec::new() });
+                    }
                 }
             }
             prepare::claims_no_past(target, &applied)?;
@@ -169,7 +186,12 @@ impl Server {
     }
 
     /// Stores what an object has become, or its end. None: another write came between.
-    async fn put(&self, target: Target<'_>, stored: Object, made: &Value) -> Result<Option<Object>, ApiError> {
+    async fn put(
+        &self,
+        target: Target<'_>,
+        stored: Object,
+        made: &Value,
+    ) -> Result<Option<Object>, ApiError> {
         let ended = prepare::is_ended(target, made);
         let draft = object::draft(target.served.stored_form(made.clone()));
         let change = if ended { Change::Delete(draft) } else { Change::Put(draft) };
@@ -201,7 +223,7 @@ impl Server {
         way: Way,
     ) -> Result<Bytes, ApiError> {
         let resource = &target.served.resource;
-        self.check_namespace(target, &intent).await?;
+        let mut space = self.open_namespace(target, &intent).await?;
         let mut made = intent;
         prepare::create(target, &mut made)?;
         let base = object::text(&made, "generateName").to_owned();
@@ -218,11 +240,19 @@ impl Server {
             let name = object::name(&made).to_owned();
             let key = target.served.key(target.namespace, &name);
             if !terms.dry_run {
-                let change = Change::Put(object::draft(target.served.stored_form(made.clone())));
-                match self.store.write(key.clone(), Expect::Absent, change).await {
+                let draft = object::draft(target.served.stored_form(made.clone()));
+                let written = match &space {
+                    Some(space) => self.store.create_within(key.clone(), draft, space).await,
+                    None => self.store.write(key.clone(), Expect::Absent, Change::Put(draft)).await,
+                };
+                match written {
                     Ok(stored) => {
                         self.chores.created(target.served, &made);
                         return Ok(stored.value);
+                    }
+                    Err(WriteError::Moved) if attempt < TRIES => {
+                        space = self.open_namespace(target, &made).await?;
+                        continue;
                     }
                     Err(WriteError::Conflict { .. }) => {}
                     Err(failed) => return Err(refused_by_store(failed)),
@@ -280,20 +310,19 @@ impl Server {
         Err(ApiError::modified(resource, target.name))
     }
 
-    /// Nothing is made in a namespace that is not there or is going.
-    async fn check_namespace(&self, target: Target<'_>, intent: &Value) -> Result<(), ApiError> {
+    /// The namespace that an object is made in. Nothing is made in one that is not there or is going.
+    async fn open_namespace(&self, target: Target<'_>, intent: &Value) -> Result<Option<Object>, ApiError> {
         if target.namespace.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let served = self.namespaces()?;
         let space = Target { served, namespace: "", name: target.namespace, subresource: "" };
-        let Some(stored) = self.live(space).await? else {
-            return Err(ApiError::not_found(&served.resource, target.namespace));
-        };
+        let stored =
+            self.live(space).await?.ok_or_else(|| ApiError::not_found(&served.resource, target.namespace))?;
         if object::is_deleting(&parse(&stored)?) {
             return Err(prepare::namespace_is_going(target, object::name(intent)));
         }
-        Ok(())
+        Ok(Some(stored))
     }
 }
 
@@ -306,16 +335,25 @@ fn manager<'a>(target: Target<'a>, terms: Terms<'a>) -> Manager<'a> {
 pub fn parse(stored: &Object) -> Result<Value, ApiError> {
     serde_json::from_slice(&stored.value).map_err(|error| {
         let Object { key, .. } = stored;
-        ApiError::internal(format_args!("{} {}/{} cannot be read: {error}", key.resource, key.namespace, key.name))
+        ApiError::internal(format_args!(
+            "{} {}/{} cannot be read: {error}",
+            key.resource, key.namespace, key.name
+        ))
     })
 }
 
 /// What the store says to a write that it cannot take.
 pub fn refused_by_store(error: WriteError) -> ApiError {
     match error {
-        WriteError::Conflict { .. } => ApiError::internal("a conflict that nobody has handled"),
-        WriteError::Full { .. } => ApiError::new(507, "InsufficientStorage", format!("{error}: delete what is not needed")),
+        WriteError::Conflict { .. } | WriteError::Moved => {
+            ApiError::internal("a conflict that nobody has handled")
+        }
+        WriteError::Full { .. } => {
+            ApiError::new(507, "InsufficientStorage", format!("{error}: delete what is not needed"))
+        }
         WriteError::TooLarge { .. } => ApiError::new(413, "RequestEntityTooLarge", error.to_string()),
-        other => ApiError::internal(other),
+        WriteError::DiskFull => ApiError::new(507, "InsufficientStorage", error.to_string()),
+        WriteError::Failed(ref cause) => ApiError::internal(format_args!("{error}: {cause}")),
+        WriteError::Slash | WriteError::Seal(_) | WriteError::Closed => ApiError::internal(error),
     }
 }

@@ -113,7 +113,11 @@ fn anything(rng: &mut Rng, tokens: &[String]) -> Value {
         7 => Value::from("@deep"),
         8..=9 => serde_json::from_str(NUMBERS[rng.usize(..NUMBERS.len())]).unwrap_or_default(),
         10 => Value::Array((0..1 << rng.usize(..10)).map(|n: u64| json!({"name": n.to_string()})).collect()),
-        11 => Value::Object((0..1 << rng.usize(..10)).map(|n: u64| (n.to_string(), json!(n.to_string()))).collect::<Map<_, _>>()),
+        11 => Value::Object(
+            (0..1 << rng.usize(..10))
+                .map(|n: u64| (n.to_string(), json!(n.to_string())))
+                .collect::<Map<_, _>>(),
+        ),
         _ => text(rng, tokens).into(),
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
@@ -56,20 +56,27 @@ pub async fn each_role_may_what_it_may(site: Shared) -> Result<()> {
         site.kubectl().apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": namespace}}).to_string()).await?;
     }
     let map = |namespace: &str| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": namespace}}).to_string()
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": namespace}})
+            .to_string()
     };
 
     let kubectl = add(&site, dir.path(), &viewer, &["--role=viewer"]).await?;
-    for args in [&["get", "edgeapps,configmaps,events", "-A"][..], &["get", "edgenodes,namespaces"], &["auth", "whoami"]] {
+    for args in [
+        &["get", "edgeapps,configmaps,events", "-A"][..],
+        &["get", "edgenodes,namespaces"],
+        &["auth", "whoami"],
+    ] {
         kubectl.run(args).await?;
     }
     let cannot = |verb: &str, what: &str, place: &str| {
         format!("User \"{viewer}\" cannot {verb} resource \"{what}\" in API group \"\" {place}")
     };
-    is_forbidden(&kubectl, &["get", "secrets", "-A"], &cannot("list", "secrets", "at the cluster scope")).await?;
+    is_forbidden(&kubectl, &["get", "secrets", "-A"], &cannot("list", "secrets", "at the cluster scope"))
+        .await?;
     let place = format!("in the namespace \"{own}\"");
     is_forbidden(&kubectl, &["get", "secret", "s", "-n", &own], &cannot("get", "secrets", &place)).await?;
-    is_forbidden(&kubectl, &["delete", "secret", "s", "-n", &own], &cannot("delete", "secrets", &place)).await?;
+    is_forbidden(&kubectl, &["delete", "secret", "s", "-n", &own], &cannot("delete", "secrets", &place))
+        .await?;
     is_forbidden(&kubectl, &["delete", "ns", &own], &cannot("delete", "namespaces", &place)).await?;
     ensure!(kubectl.apply(&map(&own)).await.is_err(), "a viewer wrote");
 
@@ -84,9 +91,15 @@ pub async fn each_role_may_what_it_may(site: Shared) -> Result<()> {
     };
     let place = format!("in the namespace \"{other}\"");
     is_forbidden(&kubectl, &["get", "cm", "-n", &other], &cannot("list", "configmaps", "", &place)).await?;
-    is_forbidden(&kubectl, &["get", "secret", "s", "-n", &other], &cannot("get", "secrets", "", &place)).await?;
+    is_forbidden(&kubectl, &["get", "secret", "s", "-n", &other], &cannot("get", "secrets", "", &place))
+        .await?;
     ensure!(kubectl.apply(&map(&other)).await.is_err(), "an editor wrote elsewhere");
-    is_forbidden(&kubectl, &["get", "edgeapps", "-A"], &cannot("list", "edgeapps", "skerry.dev", "at the cluster scope")).await?;
+    is_forbidden(
+        &kubectl,
+        &["get", "edgeapps", "-A"],
+        &cannot("list", "edgeapps", "skerry.dev", "at the cluster scope"),
+    )
+    .await?;
     is_forbidden(&kubectl, &["delete", "edgenodes", "--all"], "edgenodes").await.or_else(|error| {
         // There is no node to delete, which is no permission either.
         if error.to_string().contains("No resources found") { Ok(()) } else { Err(error) }
@@ -100,7 +113,9 @@ pub async fn each_role_may_what_it_may(site: Shared) -> Result<()> {
     kubectl.run(&["delete", "secret", "s", "-n", &other]).await?;
     kubectl.run(&["delete", "namespace", &other]).await?;
     let listed = user(&site, &["list"])?;
-    for line in [format!("{viewer}\tviewer\t"), format!("{editor}\teditor\t{own}"), format!("{admin}\tadmin\t")] {
+    for line in
+        [format!("{viewer}\tviewer\t"), format!("{editor}\teditor\t{own}"), format!("{admin}\tadmin\t")]
+    {
         ensure!(listed.lines().any(|own| own.trim_end() == line.trim_end()), "{line:?} is not in {listed}");
     }
     Ok(())
@@ -162,7 +177,8 @@ pub async fn nothing_private_is_readable(site: Shared) -> Result<()> {
     let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": namespace}, "stringData": {"k": secret}});
     site.kubectl().run_with(&["create", "-f", "-"], &object.to_string()).await?;
     let data = site.control_plane.data_dir();
-    let encoded = site.kubectl().run(&["get", "secret", "s", "-n", &namespace, "-o", "jsonpath={.data.k}"]).await?;
+    let encoded =
+        site.kubectl().run(&["get", "secret", "s", "-n", &namespace, "-o", "jsonpath={.data.k}"]).await?;
     ensure!(!encoded.is_empty());
     let look = |when: &str| -> Result<()> {
         ensure!(mode(&data)? == 0o700, "{:o}", mode(&data)?);
@@ -192,7 +208,10 @@ pub async fn nothing_private_is_readable(site: Shared) -> Result<()> {
         "--http-listen=127.0.0.1:0",
     ];
     let (code, said) = refused("skerry-controller", &args)?;
-    ensure!(code == 1 && said.contains("users.yaml") && said.contains("644") && said.lines().count() == 1, "{code}: {said}");
+    ensure!(
+        code == 1 && said.contains("users.yaml") && said.contains("644") && said.lines().count() == 1,
+        "{code}: {said}"
+    );
     fs::set_permissions(&users, fs::Permissions::from_mode(0o600))?;
     site.start_controller().await
 }

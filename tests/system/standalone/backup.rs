@@ -81,11 +81,15 @@ pub async fn a_backup_is_restored_elsewhere(site: Shared) -> Result<()> {
     node.ready().await?;
     node.phase(&namespace, "one", "Running").await?;
     unchanged(&node, &before).await?;
-    let secret = there.kubectl().run(&["get", "secret", "s", "-n", &namespace, "-o", "jsonpath={.data.k}"]).await?;
+    let secret =
+        there.kubectl().run(&["get", "secret", "s", "-n", &namespace, "-o", "jsonpath={.data.k}"]).await?;
     ensure!(secret == "aHVzaA==", "{secret}");
     // Nothing was lost, so that nothing waits for a person.
     deploy(&site, &node, &namespace, "two", "new").await?;
-    ensure!(node.containers().await?.identities().await?.iter().any(|now| before.contains(now)), "it was restarted");
+    ensure!(
+        node.containers().await?.identities().await?.iter().any(|now| before.contains(now)),
+        "it was restarted"
+    );
     Ok(())
 }
 
@@ -94,7 +98,10 @@ pub async fn a_bad_restore_changes_nothing(site: Shared) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (site, _node, _, file, key) = saved(dir.path()).await?;
     let (code, said) = back_up(&site, &file)?;
-    ensure!(code == 1 && said.contains(&file.display().to_string()) && said.lines().count() == 1, "{code}: {said}");
+    ensure!(
+        code == 1 && said.contains(&file.display().to_string()) && said.lines().count() == 1,
+        "{code}: {said}"
+    );
     let other_key = dir.path().join("other.key");
     fs::write(&other_key, fs::read(&key)?.iter().rev().copied().collect::<Vec<_>>())?;
     let short = dir.path().join("short.db");
@@ -111,7 +118,10 @@ pub async fn a_bad_restore_changes_nothing(site: Shared) -> Result<()> {
     for (file, key, named) in cases {
         let (code, said) = restore(file, &new, key)?;
         ensure!(code == 1 && said.contains(named) && said.lines().count() == 1, "{code}: {said}");
-        ensure!(!new.join("store.db").exists() && !new.join("secrets.key").exists(), "{named}: something was restored");
+        ensure!(
+            !new.join("store.db").exists() && !new.join("secrets.key").exists(),
+            "{named}: something was restored"
+        );
     }
     let taken = site.control_plane.data_dir();
     let (code, said) = restore(&file, &taken, Some(&key))?;
@@ -138,10 +148,12 @@ pub async fn an_old_backup_changes_no_node(site: Shared) -> Result<()> {
     node.condition("Stalled", "True").await?;
     unchanged(&node, &before).await?;
     let status = site.nodes().get(&node.name).await?.status.context("a status")?;
-    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").context("Stalled")?;
+    let stalled =
+        status.conditions.iter().find(|condition| condition.type_ == "Stalled").context("Stalled")?;
     ensure!(stalled.reason == "ClusterWentBack", "{stalled:?}");
     // The command in the message is what accepts the past.
     let command = stalled.message.split("kubectl ").nth(1).context("a command")?.replace('\'', "");
+    let command = command.trim_end().trim_end_matches(", or all nodes of that one:");
     there.kubectl().run(&command.split_whitespace().collect::<Vec<_>>()).await?;
     eventually("the node follows", || async {
         let now = node.containers().await?.app(&namespace, "two").all().await?;

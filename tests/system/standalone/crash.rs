@@ -95,7 +95,13 @@ fn state(kind: &str, object: &DynamicObject) -> Result<State> {
 }
 
 /// Writes until the first failure, which is the kill.
-async fn write(client: Client, namespace: String, mut rng: fastrand::Rng, mut next: u64, mut ledger: Ledger) -> Result<(u64, Ledger)> {
+async fn write(
+    client: Client,
+    namespace: String,
+    mut rng: fastrand::Rng,
+    mut next: u64,
+    mut ledger: Ledger,
+) -> Result<(u64, Ledger)> {
     loop {
         let kind = KINDS[rng.usize(..KINDS.len())];
         let name = format!("o{}", rng.u64(..NAMES));
@@ -153,12 +159,17 @@ async fn compare(client: &Client, namespace: &str, ledger: &mut Ledger) -> Resul
         }
         for ((_, name), known) in ledger.iter_mut().filter(|((of, _), _)| *of == kind) {
             let found = stored.remove(name);
-            let numbers = [known.acknowledged.as_ref().map(|state| state.number)].into_iter().chain(known.pending);
-            let is_one_of_them = numbers.into_iter().any(|number| found.as_ref().map(|state| state.number) == number);
+            let numbers =
+                [known.acknowledged.as_ref().map(|state| state.number)].into_iter().chain(known.pending);
+            let is_one_of_them =
+                numbers.into_iter().any(|number| found.as_ref().map(|state| state.number) == number);
             ensure!(is_one_of_them, "{namespace}: {kind} {name}: {found:?} is neither side of {known:?}");
             if let (Some(before), Some(found)) = (&known.acknowledged, &found) {
                 ensure!(before.uid == found.uid, "{kind} {name}: another uid");
-                ensure!(found.revision >= before.revision && at >= found.revision, "{kind} {name}: {before:?}, {found:?} at {at}");
+                ensure!(
+                    found.revision >= before.revision && at >= found.revision,
+                    "{kind} {name}: {before:?}, {found:?} at {at}"
+                );
             }
             *known = Known { acknowledged: found, pending: None };
         }
@@ -193,7 +204,9 @@ async fn follow(client: Client, kind: &'static str, seen: Arc<Mutex<Seen>>) -> R
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
                 WatchEvent::Deleted(object) => (object, true),
                 WatchEvent::Bookmark(_) => continue,
-                WatchEvent::Error(status) => bail!("the watch of {kind} cannot go on from {from}: {status:?}"),
+                WatchEvent::Error(status) => {
+                    bail!("the watch of {kind} cannot go on from {from}: {status:?}")
+                }
             };
             let mut seen = lock();
             let at = revision(&object)?;
@@ -237,7 +250,9 @@ async fn kill_and_compare(seed: u64) -> Result<()> {
     let mut watches = JoinSet::new();
     let mut all_seen = Vec::new();
     for kind in KINDS {
-        let list = Api::<DynamicObject>::all_with(client.clone(), &resource(kind)).list(&ListParams::default()).await?;
+        let list = Api::<DynamicObject>::all_with(client.clone(), &resource(kind))
+            .list(&ListParams::default())
+            .await?;
         let revision = list.metadata.resource_version.context("a resourceVersion")?.parse()?;
         let seen = Arc::new(Mutex::new(Seen { revision, ..Seen::default() }));
         watches.spawn(follow(client.clone(), kind, seen.clone()));
@@ -268,7 +283,10 @@ async fn kill_and_compare(seed: u64) -> Result<()> {
         site.start_controller().await?;
         for (namespace, _, ledger) in &mut writers {
             for ((kind, _), known) in ledger.iter() {
-                acknowledged.entry(kind).or_default().extend(known.acknowledged.as_ref().map(|state| state.revision));
+                acknowledged
+                    .entry(kind)
+                    .or_default()
+                    .extend(known.acknowledged.as_ref().map(|state| state.revision));
             }
             compare(&client, namespace, ledger).await?;
         }
@@ -289,7 +307,8 @@ async fn kill_and_compare(seed: u64) -> Result<()> {
             .collect();
         eventually(&format!("the watch of {kind} has told everything"), || async {
             let seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let told: HashMap<_, _> = seen.objects.iter().map(|(key, state)| (key.clone(), state.number)).collect();
+            let told: HashMap<_, _> =
+                seen.objects.iter().map(|(key, state)| (key.clone(), state.number)).collect();
             ensure!(told == known, "told {}, known {}", told.len(), known.len());
             let missed = acknowledged.get(kind).map(|all| all.difference(&seen.revisions).count());
             ensure!(missed.unwrap_or_default() == 0, "{missed:?} acknowledged writes were not told");

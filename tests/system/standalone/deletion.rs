@@ -35,7 +35,10 @@ async fn make_held(site: &Site, namespace: &str, name: &str, owners: &[Value], h
     if held {
         meta["finalizers"] = json!(["test.skerry.dev/hold"]);
     }
-    site.kubectl().run_with(&["create", "-f", "-"], &config_map(namespace, name, meta).to_string()).await.map(drop)
+    site.kubectl()
+        .run_with(&["create", "-f", "-"], &config_map(namespace, name, meta).to_string())
+        .await
+        .map(drop)
 }
 
 async fn release(site: &Site, namespace: &str, name: &str) -> Result<()> {
@@ -45,7 +48,10 @@ async fn release(site: &Site, namespace: &str, name: &str) -> Result<()> {
 
 /// The names of the ConfigMaps that are there.
 async fn names(site: &Site, namespace: &str) -> Result<Vec<String>> {
-    let names = site.kubectl().run(&["get", "cm", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"]).await?;
+    let names = site
+        .kubectl()
+        .run(&["get", "cm", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"])
+        .await?;
     Ok(names.split_whitespace().map(str::to_owned).collect())
 }
 
@@ -80,7 +86,8 @@ async fn full_namespace(site: &Site) -> Result<String> {
     let namespace = site.namespace().await?;
     let app = json!({"apiVersion": "skerry.dev/v1alpha1", "kind": "EdgeApp", "metadata": {"name": "a", "namespace": namespace},
         "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "x:1"}]}}}});
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": namespace}});
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": namespace}});
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a", "namespace": namespace}});
     let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "a", "namespace": namespace},
         "involvedObject": {"kind": "ConfigMap", "name": "a", "namespace": namespace}});
@@ -99,7 +106,9 @@ pub async fn a_deleted_namespace_takes_its_content_along(site: Shared) -> Result
     let left = site.kubectl().run(&["get", kinds, "-n", &namespace, "-o", "name"]).await?;
     ensure!(left.is_empty(), "{left}");
     // The same name begins anew.
-    site.kubectl().apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}).to_string()).await?;
+    site.kubectl()
+        .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}).to_string())
+        .await?;
     make(&site, &namespace, "a", &[]).await
 }
 
@@ -110,7 +119,8 @@ pub async fn a_finalizer_holds_a_namespace(site: Shared) -> Result<()> {
     site.kubectl().run(&["delete", "namespace", &namespace, "--wait=false"]).await?;
     come_down_to(&site, &namespace, &["held"]).await?;
     stay(&site, &namespace, &["held"]).await?;
-    let phase = site.kubectl().run(&["get", "namespace", &namespace, "-o", "jsonpath={.status.phase}"]).await?;
+    let phase =
+        site.kubectl().run(&["get", "namespace", &namespace, "-o", "jsonpath={.status.phase}"]).await?;
     ensure!(phase == "Terminating", "{phase}");
     let refused = make(&site, &namespace, "late", &[]).await;
     let said = refused.err().context("a new object was taken")?.to_string();
@@ -125,7 +135,8 @@ pub async fn a_killed_controller_finishes_deleting(site: Shared) -> Result<()> {
     let site = Site::start(Plane::Standalone).await?;
     for _ in 0..3 {
         let namespace = site.namespace().await?;
-        let items: Vec<Value> = (0..300).map(|n| config_map(&namespace, &format!("c{n}"), json!({}))).collect();
+        let items: Vec<Value> =
+            (0..300).map(|n| config_map(&namespace, &format!("c{n}"), json!({}))).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         site.kubectl().run_with(&["create", "-f", "-"], &list.to_string()).await?;
         // A chain, so that the owner's deletion is cut off as well.
@@ -213,7 +224,10 @@ pub async fn orphans_stay(site: Shared) -> Result<()> {
     site.kubectl().run(&["delete", "-n", &namespace, "cm/a", "--cascade=orphan"]).await?;
     come_down_to(&site, &namespace, &["b"]).await?;
     stay(&site, &namespace, &["b"]).await?;
-    let owners = site.kubectl().run(&["get", "-n", &namespace, "cm/b", "-o", "jsonpath={.metadata.ownerReferences}"]).await?;
+    let owners = site
+        .kubectl()
+        .run(&["get", "-n", &namespace, "cm/b", "-o", "jsonpath={.metadata.ownerReferences}"])
+        .await?;
     ensure!(owners.is_empty() && uid(&site, &namespace, "cm/b").await? == before, "{owners}");
     Ok(())
 }

@@ -32,7 +32,10 @@ pub async fn an_open_door_is_asked_for(_: Shared) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
     let (code, said) = standalone(&data, &["--api-listen=0.0.0.0:6443"])?;
-    ensure!(code == 1 && is_clear(&said) && said.contains("--allow-remote") && said.contains("0.0.0.0:6443"), "{code}: {said}");
+    ensure!(
+        code == 1 && is_clear(&said) && said.contains("--allow-remote") && said.contains("0.0.0.0:6443"),
+        "{code}: {said}"
+    );
     ensure!(!data.exists(), "something was made");
     for (flags, named) in [
         (["--api-listen=nowhere"].as_slice(), "nowhere"),
@@ -67,7 +70,11 @@ pub async fn a_bad_data_directory_is_one_clear_line(_: Shared) -> Result<()> {
     cases.push((below, "file/data"));
     // Root may write everywhere but here.
     cases.push(("/proc/skerry/data".into(), "/proc/skerry"));
-    for (name, content) in [("garbage", &b"this is no database, however long it may be"[..]), ("empty", b""), ("foreign", b"SQLite format 3\0")] {
+    for (name, content) in [
+        ("garbage", &b"this is no database, however long it may be"[..]),
+        ("empty", b""),
+        ("foreign", b"SQLite format 3\0"),
+    ] {
         let data = dir.path().join(name);
         fs::create_dir(&data)?;
         fs::write(data.join("store.db"), content)?;

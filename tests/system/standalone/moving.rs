@@ -25,18 +25,19 @@ fn blocks() -> Result<Vec<String>> {
 }
 
 /// Runs a block as a person does, with kubectl in the PATH and the kubeconfigs where the page says.
-async fn run(script: &str, old: &ControlPlane, new: &ControlPlane) -> Result<String> {
+async fn run(script: &str, old: &ControlPlane, new: &ControlPlane, cluster: &str) -> Result<String> {
     let path = format!("{}:{}", old.assets().display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])
         .env("PATH", path)
         .env("OLD", old.kubeconfig())
         .env("NEW", new.kubeconfig())
+        .env("CLUSTER", cluster)
         .current_dir(repository_root())
         .stdin(Stdio::null())
         .output()
         .await?;
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let said = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).trim().to_owned();
     ensure!(output.status.success(), "{script}\n{said}");
     Ok(said)
 }
@@ -65,7 +66,8 @@ pub async fn a_site_moves_on_to_kubernetes(site: Shared) -> Result<()> {
     site.terminate_controller()?;
     // The page has the API of the old site running while it is copied, but no agent connected.
     site.start_controller().await?;
-    run(copy, old, &new).await?;
+    let said = run(copy, old, &new, "").await?;
+    let cluster = said.lines().last().context("the old cluster's name")?;
     site.terminate_controller()?;
     let moved = new.kubectl();
     let data = moved.run(&["get", "cm/c", "-n", &namespace, "-o", "json"]).await?;
@@ -83,10 +85,14 @@ pub async fn a_site_moves_on_to_kubernetes(site: Shared) -> Result<()> {
     };
     eventually("the node waits for a word", || async {
         let stalled = condition("Stalled").await?.context("not Stalled")?;
-        if stalled.status == "True" && stalled.reason == "ClusterWentBack" { Ok(()) } else { bail!("{stalled:?}") }
+        if stalled.status == "True" && stalled.reason == "ClusterWentBack" {
+            Ok(())
+        } else {
+            bail!("{stalled:?}")
+        }
     })
     .await?;
-    run(accept, old, &new).await?;
+    run(accept, old, &new, cluster).await?;
     eventually("the node has followed", || async {
         match (condition("Ready").await?, condition("Stalled").await?) {
             (Some(ready), None) if ready.status == "True" => Ok(()),
@@ -94,7 +100,16 @@ pub async fn a_site_moves_on_to_kubernetes(site: Shared) -> Result<()> {
         }
     })
     .await?;
-    ensure!(nodes.get(&node.name).await?.metadata.labels.unwrap_or_default().get("row").is_some_and(|row| row == "7"));
+    ensure!(
+        nodes
+            .get(&node.name)
+            .await?
+            .metadata
+            .labels
+            .unwrap_or_default()
+            .get("row")
+            .is_some_and(|row| row == "7")
+    );
     ensure!(node.containers().await?.identities().await? == before, "the container was touched");
 
     // The files that the app came from go on as before.

@@ -221,7 +221,12 @@ fn who_holds_what_another_cluster_wants_follows_it() {
     assert!(update.accept_past && update.apps.is_empty() && update.removed.is_empty());
     assert_eq!(update.base, Some(update.digest));
     let digest = set(&[1, 2]).digest();
-    let ack = Input::Ack { generation: generation("f", 1), digest, outcome: Outcome::Adopted, message: String::new() };
+    let ack = Input::Ack {
+        generation: generation("f", 1),
+        digest,
+        outcome: Outcome::Adopted,
+        message: String::new(),
+    };
     session.handle(ack, NOW);
     assert_eq!(session.handle(other(2, &[1, 2]), NOW), [], "it follows, and there is nothing to say");
     let effects = session.handle(other(3, &[1]), NOW);

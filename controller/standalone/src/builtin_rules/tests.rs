@@ -69,7 +69,8 @@ fn built_in_kinds_are_refused_as_the_real_server_refuses_them() {
         let want = &case["want"];
         let old = case["old"].as_str().map(|old| with_request(file["olds"][old].clone()));
         let old = old.as_ref();
-        let mut object = with_request(old.map_or_else(|| start(case, kind), |old| changed(old, &case["object"])));
+        let mut object =
+            with_request(old.map_or_else(|| start(case, kind), |old| changed(old, &case["object"])));
         if old.is_none() {
             object["metadata"]["namespace"] = "mt".into();
         }

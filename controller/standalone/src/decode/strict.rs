@@ -14,7 +14,7 @@ const MERGE: &str = "<<";
 #[derive(Debug)]
 pub(super) struct Strict {
     pub(super) duplicates: Vec<String>,
-    /// Values that may still be read.
+    /// Values, and bytes of text, that may still be read.
     left: usize,
 }
 
@@ -26,6 +26,12 @@ impl Strict {
     /// Reading was ended by the number of values.
     pub(super) fn is_exhausted(&self) -> bool {
         self.left == 0
+    }
+
+    /// Takes the bytes of a text from what is left: an alias repeats a long one for three bytes.
+    fn spend<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.left = self.left.saturating_sub(bytes);
+        if self.left == 0 { Err(E::custom("too many values")) } else { Ok(()) }
     }
 
     fn duplicate(&mut self, path: String) {
@@ -68,10 +74,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.strict.left = self.strict.left.saturating_sub(1);
-        if self.strict.left == 0 {
-            return Err(D::Error::custom("too many values"));
-        }
+        self.strict.spend(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -105,11 +108,13 @@ impl<'de> Visitor<'de> for Place<'_> {
         Ok(Value::Number(number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.strict.spend(value.len())?;
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.strict.spend(value.len())?;
         Ok(Value::String(value))
     }
 
@@ -142,6 +147,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut fields = Map::new();
         let mut merged = None;
         while let Some(name) = entries.next_key_seed(Name)? {
+            self.strict.spend(name.len())?;
             let path = Path::Field(self.path, &name);
             if fields.contains_key(&name) {
                 self.strict.duplicate(path.to_string());

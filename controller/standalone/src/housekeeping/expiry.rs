@@ -33,10 +33,16 @@ impl Server {
                     next = Some(next.map_or(left, |next: Duration| next.min(left)));
                     continue;
                 }
-                let target = Target { served, namespace: &stored.key.namespace, name: &stored.key.name, subresource: "" };
+                let target = Target {
+                    served,
+                    namespace: &stored.key.namespace,
+                    name: &stored.key.name,
+                    subresource: "",
+                };
                 absent_is_fine(self.delete(target, &Delete::default()).await.map(drop))?;
             }
-            after = page.objects.last().map(|last| (last.key.namespace.to_string(), last.key.name.to_string()));
+            after =
+                page.objects.last().map(|last| (last.key.namespace.to_string(), last.key.name.to_string()));
             if !page.more {
                 return Ok(next.map(|next| next.max(PAUSE)));
             }
@@ -52,7 +58,11 @@ fn age(event: &Value, now: Timestamp) -> Duration {
         event.pointer("/series/lastObservedTime"),
         object::meta(event, "creationTimestamp"),
     ];
-    let told = told.into_iter().flatten().filter_map(Value::as_str).filter_map(|text| text.parse::<Timestamp>().ok());
+    let told = told
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter_map(|text| text.parse::<Timestamp>().ok());
     told.max().and_then(|told| Duration::try_from(now.duration_since(told)).ok()).unwrap_or_default()
 }
 
@@ -67,8 +77,14 @@ mod tests {
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
         let cases = [
             (json!({"metadata": {"creationTimestamp": "2026-01-01T11:00:00Z"}}), 3600),
-            (json!({"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}, "lastTimestamp": "2026-01-01T11:59:00Z"}), 60),
-            (json!({"metadata": {}, "series": {"lastObservedTime": "2026-01-01T11:58:00.5Z"}, "eventTime": null}), 119),
+            (
+                json!({"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}, "lastTimestamp": "2026-01-01T11:59:00Z"}),
+                60,
+            ),
+            (
+                json!({"metadata": {}, "series": {"lastObservedTime": "2026-01-01T11:58:00.5Z"}, "eventTime": null}),
+                119,
+            ),
             (json!({"metadata": {"creationTimestamp": "2027-01-01T10:00:00Z"}}), 0),
             (json!({"metadata": {}}), 0),
         ];

@@ -2,11 +2,15 @@
 //! that looks at an object or at the options of a request.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
 
 use serde_json::Value;
 
 use crate::status::{ApiError, Cause, Details};
+
+/// Faults of one object that are told; whoever mends these learns of the rest.
+const MAX_CAUSES: usize = 500;
 
 /// The value is not allowed here.
 pub fn invalid(field: impl Into<String>, value: &Value, detail: impl Display) -> Cause {
@@ -27,6 +31,11 @@ pub fn invalid_text(field: impl Into<String>, value: &str, detail: impl Display)
 /// The value, which is JSON already, is not allowed here.
 pub fn invalid_json(field: impl Into<String>, value: &str, detail: impl Display) -> Cause {
     cause("FieldValueInvalid", field, format!("Invalid value: {value}: {detail}"))
+}
+
+/// A list or map is longer than it may be.
+pub fn crowded(field: impl Into<String>, found: usize, most: usize) -> Cause {
+    cause("FieldValueTooMany", field, format!("Too many: {found}: must have at most {most} items"))
 }
 
 /// The field must be there. `detail` may be empty.
@@ -66,14 +75,12 @@ fn with_detail(text: &str, detail: &str) -> String {
 
 /// The answer 422 to an object, or to the options of a request, with which all of `causes` are wrong.
 pub fn refusal(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> ApiError {
-    let mut texts: Vec<String> = Vec::with_capacity(causes.len());
-    for cause in &causes {
-        let text = format!("{}: {}", cause.field, cause.message);
-        // The same fault is often found by two rules; the message tells it once, the causes keep both.
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
+    let mut causes = causes;
+    causes.truncate(MAX_CAUSES);
+    let mut told = HashSet::new();
+    let texts = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message));
+    // The same fault is often found by two rules; the message tells it once, the causes keep both.
+    let texts: Vec<String> = texts.filter(|text| told.insert(text.clone())).collect();
     let faults = match texts.as_slice() {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),

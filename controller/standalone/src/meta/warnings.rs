@@ -1,5 +1,7 @@
 //! What is taken, but not gladly.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Meta, cause::quote};
@@ -12,8 +14,9 @@ pub fn drop_repeated_owners(object: &mut Value, late: bool) -> Option<String> {
     let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)?;
     let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
     let mut dropped = Vec::new();
+    let mut known = HashSet::new();
     for owner in owners.drain(..) {
-        if kept.contains(&owner) {
+        if !known.insert(owner.to_string()) {
             dropped.push(owner.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned());
         } else {
             kept.push(owner);
@@ -32,7 +35,7 @@ pub fn drop_repeated_owners(object: &mut Value, late: bool) -> Option<String> {
 
 /// New finalizers of a custom object that two writers could mean differently.
 pub fn finalizers(object: &Value, old: Option<&Value>) -> Vec<String> {
-    let known = old.map(object::finalizers).unwrap_or_default();
+    let known: HashSet<&str> = old.map(object::finalizers).unwrap_or_default().into_iter().collect();
     let mut new = Meta::of(object).strings("finalizers");
     new.retain(|one| !known.contains(one) && !one.contains('/') && !is_standard_finalizer(one));
     new.sort_unstable();

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::validate::Validator;
 use super::{Schema, defaults, prune, typed};
 use crate::decode::{Media, decode, settle_numbers};
-use crate::resource::{Origin, Resource};
 use crate::meta::cause::refusal;
+use crate::resource::{Origin, Resource};
 use crate::status::ApiError;
 
 /// Both refuse, in other words: Go's parser of YAML or of times has its own, or names what no schema knows.

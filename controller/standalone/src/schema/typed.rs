@@ -70,7 +70,12 @@ pub fn drop_nulls(schema: &Schema, value: &mut Value) {
         }
         Value::Array(items) => {
             if let Some(own) = &schema.items {
-                items.iter_mut().for_each(|item| drop_nulls(own, item));
+                for item in items.iter_mut() {
+                    if item.is_null() && own.kind == Kind::String {
+                        *item = Value::String(String::new());
+                    }
+                    drop_nulls(own, item);
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -243,7 +243,8 @@ fn forget(connection: &Connection) -> rusqlite::Result<Option<[u8; seal::KEY_CHE
     }
     let ahead = stored(meta.revision.saturating_add(REVISIONS_AHEAD));
     connection.execute("UPDATE meta SET floor = ?1, compacted = ?1", [ahead])?;
-    connection.execute("INSERT OR REPLACE INTO files (name, sealed, content) VALUES (?1, 0, x'01')", [RESTORED])?;
+    connection
+        .execute("INSERT OR REPLACE INTO files (name, sealed, content) VALUES (?1, 0, x'01')", [RESTORED])?;
     connection.execute_batch("COMMIT")?;
     Ok(meta.key_check)
 }

@@ -62,6 +62,17 @@ impl<'a> Batch<'a> {
         Ok(Self { connection, vault, revision, events: Vec::new(), full: false, written: 0, used, limit })
     }
 
+    /// Whether an object is still of the revision at which it was read.
+    pub(super) fn is_unmoved(&self, within: Option<&(Key, u64)>) -> Result<(), Fault> {
+        let Some((key, revision)) = within else { return Ok(()) };
+        let path = query::path(&key.namespace, &key.name);
+        let newest = query::newest(self.connection, &key.resource, &path)?;
+        match newest {
+            Some(newest) if !newest.deleted && newest.revision == *revision => Ok(()),
+            _ => Err(Fault::Own(WriteError::Moved)),
+        }
+    }
+
     pub(super) fn write(&mut self, key: &Key, expect: Expect, change: &Change) -> Result<Object, Fault> {
         let path = query::path(&key.namespace, &key.name);
         let newest = query::newest(self.connection, &key.resource, &path)?.filter(|newest| !newest.deleted);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::{Batch, Fault};
@@ -45,6 +45,8 @@ pub(super) enum Task {
         key: Key,
         expect: Expect,
         change: Change,
+        /// An object that must be of this revision.
+        within: Option<(Key, u64)>,
     },
     File {
         name: String,
@@ -180,9 +182,12 @@ impl Writer {
             }
             Err(error) => {
                 tracing::warn!(%error, writes = requests.len(), "failed to write to the store");
+                let is_full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
                 let error = Arc::new(error);
                 for request in requests {
-                    let _ = request.reply.send(Err(WriteError::Failed(Arc::clone(&error))));
+                    let told =
+                        if is_full { WriteError::DiskFull } else { WriteError::Failed(Arc::clone(&error)) };
+                    let _ = request.reply.send(Err(told));
                 }
             }
         }
@@ -196,7 +201,10 @@ impl Writer {
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             let done = match &request.task {
-                Task::Write { key, expect, change } => batch.write(key, *expect, change).map(Some),
+                Task::Write { key, expect, change, within } => batch
+                    .is_unmoved(within.as_ref())
+                    .and_then(|()| batch.write(key, *expect, change))
+                    .map(Some),
                 Task::File { name, content, sealed } => batch.file(name, content, *sealed).map(|()| None),
                 #[cfg(test)]
                 Task::Run(_) => Ok(None),

@@ -53,6 +53,7 @@ pub fn whole(
     warnings: &mut Vec<String>,
 ) -> Result<Value, ApiError> {
     let Body { mut value, duplicates } = body;
+    is_no_crowd(target, &value)?;
     is_of_kind(target, &mut value, Step::Body)?;
     known_fields(target, terms, &mut value, &duplicates, warnings, Step::Body)?;
     warnings.extend(meta::warnings::drop_repeated_owners(&mut value, false));
@@ -68,6 +69,7 @@ pub fn patched(
     mut value: Value,
     warnings: &mut Vec<String>,
 ) -> Result<Value, ApiError> {
+    is_no_crowd(target, &value)?;
     is_of_kind(target, &mut value, Step::Patch)?;
     known_fields(target, terms, &mut value, &[], warnings, Step::Patch)?;
     warnings.extend(meta::warnings::drop_repeated_owners(&mut value, true));
@@ -80,6 +82,7 @@ pub fn patched(
 /// that nobody stated is nobody's.
 pub fn applied(target: Target<'_>, body: Body) -> Result<Value, ApiError> {
     let Body { mut value, .. } = body;
+    is_no_crowd(target, &value)?;
     let stated = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (stated("apiVersion"), stated("kind"));
     if version != target.served.api_version || kind != target.served.resource.kind {
@@ -132,11 +135,24 @@ pub fn same_name(target: Target<'_>, value: &Value) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = if name.is_empty() {
-        format!("the name of the object ({} based on URL) was undeterminable: name must be provided", target.name)
+        format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            target.name
+        )
     } else {
         format!("the name of the object ({name}) does not match the name on the URL ({})", target.name)
     };
     Err(ApiError::bad_request(message))
+}
+
+/// Before anything walks its metadata.
+fn is_no_crowd(target: Target<'_>, value: &Value) -> Result<(), ApiError> {
+    let causes = meta::crowds(value);
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(&target.served.resource, object::name(value), causes))
+    }
 }
 
 fn is_of_kind(target: Target<'_>, value: &mut Value, step: Step) -> Result<(), ApiError> {
@@ -149,15 +165,26 @@ fn is_of_kind(target: Target<'_>, value: &mut Value, step: Step) -> Result<(), A
 }
 
 /// The decoder of a built-in kind takes what is missing from the path.
-fn is_of_built_in(target: Target<'_>, value: &mut Value, step: Step, version: &str, kind: &str) -> Result<(), ApiError> {
+fn is_of_built_in(
+    target: Target<'_>,
+    value: &mut Value,
+    step: Step,
+    version: &str,
+    kind: &str,
+) -> Result<(), ApiError> {
     let resource = &target.served.resource;
     let expected = target.served.api_version.as_str();
     let version = if version.is_empty() { expected } else { version };
     let kind = if kind.is_empty() { resource.kind.as_str() } else { kind };
     let mismatch = if version != expected {
-        format!("the API version in the data ({version}) does not match the expected API version ({expected})")
+        format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        )
     } else if kind != resource.kind {
-        format!("{kind} in version \"{version}\" cannot be handled as a {}: it is of another kind", resource.kind)
+        format!(
+            "{kind} in version \"{version}\" cannot be handled as a {}: it is of another kind",
+            resource.kind
+        )
     } else {
         let fields = object::fields(value);
         fields.insert("apiVersion".to_owned(), version.into());
@@ -170,7 +197,13 @@ fn is_of_built_in(target: Target<'_>, value: &mut Value, step: Step, version: &s
     })
 }
 
-fn is_of_custom(target: Target<'_>, value: &Value, step: Step, version: &str, kind: &str) -> Result<(), ApiError> {
+fn is_of_custom(
+    target: Target<'_>,
+    value: &Value,
+    step: Step,
+    version: &str,
+    kind: &str,
+) -> Result<(), ApiError> {
     let resource = &target.served.resource;
     let expected = target.served.api_version.as_str();
     let must_be = |field: &str, found: &str, right: &str| {
@@ -204,7 +237,10 @@ impl Step {
         match self {
             Self::Body => {
                 let Resource { kind, .. } = resource;
-                let message = format!("the object provided is unrecognized (must be of type {kind}): {missing} ({})", summary(text.as_bytes()));
+                let message = format!(
+                    "the object provided is unrecognized (must be of type {kind}): {missing} ({})",
+                    summary(text.as_bytes())
+                );
                 ApiError::bad_request(message)
             }
             Self::Patch => self.refuse(resource, value, &missing.to_string()),
@@ -215,7 +251,9 @@ impl Step {
         match self {
             Self::Body => {
                 let Resource { kind, version, .. } = resource;
-                ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+                ApiError::bad_request(format!(
+                    "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
+                ))
             }
             // A real server says so of no kind and no name, and quotes the whole object.
             Self::Patch => {
@@ -243,7 +281,9 @@ fn known_fields(
                 typed::drop_empty(&resource.schema, value);
             })
         }
-        Origin::Custom => typed::check_custom(&resource.schema, value).inspect(|()| typed::drop_metadata_nulls(value)),
+        Origin::Custom => {
+            typed::check_custom(&resource.schema, value).inspect(|()| typed::drop_metadata_nulls(value))
+        }
     };
     typed.map_err(|why| step.refuse(resource, value, &why))?;
     let unknown = prune::unknown(&resource.schema, value);

@@ -6,20 +6,22 @@ use serde_json::{Map, Value};
 use super::{Target, Terms, Way};
 use crate::clock::now;
 use crate::decode::settle_numbers;
+use crate::meta::cause;
 use crate::object;
 use crate::resource::Origin;
 use crate::status::{ApiError, Cause, Details};
-use crate::meta::cause;
 use crate::{builtin_rules, meta};
 
 /// The fields of metadata that only the server writes.
-const SERVERS: [&str; 5] = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"];
+const SERVERS: [&str; 5] =
+    ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"];
 /// Of these, the ones that stay as they are once they are set; before, a client that sets them is refused.
 const DELETION: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
 
 /// A kind of which PUT makes the object that is not there.
 pub fn is_made_by_put(target: Target<'_>) -> bool {
-    target.subresource.is_empty() && matches!(&*target.served.stored_as, "leases.coordination.k8s.io" | "events")
+    target.subresource.is_empty()
+        && matches!(&*target.served.stored_as, "leases.coordination.k8s.io" | "events")
 }
 
 /// An apply that would make an object must not name one that was.
@@ -74,8 +76,10 @@ pub fn check_claims(target: Target<'_>, made: &Value, live: &Value, way: Way) ->
     let resource = &target.served.resource;
     let (claimed, is) = (object::uid(made), object::uid(live));
     if way != Way::Patched && !claimed.is_empty() && claimed != is {
-        let kept_as = if resource.origin == Origin::Custom { format!("{}/", resource.group) } else { String::new() };
-        let space = if target.namespace.is_empty() { String::new() } else { format!("{}/", target.namespace) };
+        let kept_as =
+            if resource.origin == Origin::Custom { format!("{}/", resource.group) } else { String::new() };
+        let space =
+            if target.namespace.is_empty() { String::new() } else { format!("{}/", target.namespace) };
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{kept_as}{}/{space}{}, ResourceVersion: 0, AdditionalErrorMsg: \
              Precondition failed: UID in precondition: {claimed}, UID in object meta: {is}",
@@ -86,7 +90,8 @@ pub fn check_claims(target: Target<'_>, made: &Value, live: &Value, way: Way) ->
     match object::text(made, "resourceVersion") {
         "" | "0" if may_be_unconditional(target) => Ok(()),
         "" | "0" => {
-            let cause = cause::invalid_json("metadata.resourceVersion", "0", "must be specified for an update");
+            let cause =
+                cause::invalid_json("metadata.resourceVersion", "0", "must be specified for an update");
             Err(cause::refusal(&resource.group, &resource.plural, target.name, vec![cause]))
         }
         claimed if claimed == object::text(live, "resourceVersion") => Ok(()),
@@ -100,7 +105,8 @@ pub fn check_claims(target: Target<'_>, made: &Value, live: &Value, way: Way) ->
 
 /// Whether a replace may leave out the resourceVersion.
 fn may_be_unconditional(target: Target<'_>) -> bool {
-    target.served.resource.origin == Origin::BuiltIn && &*target.served.stored_as != "leases.coordination.k8s.io"
+    target.served.resource.origin == Origin::BuiltIn
+        && &*target.served.stored_as != "leases.coordination.k8s.io"
 }
 
 /// Before a stored object is replaced.
@@ -176,11 +182,15 @@ pub fn check_update(target: Target<'_>, made: &mut Value, live: &Value) -> Resul
 fn rules(target: Target<'_>, metadata: &[Cause], made: &Value, live: Option<&Value>) -> Vec<Cause> {
     let kind = &target.served.resource.kind;
     match (&target.served.validator, live) {
-        (Some(validator), Some(live)) if target.subresource == "status" => validator.check_status(metadata, made, live),
-        (Some(validator), live) => validator.check(metadata, made, live),
-        (None, Some(live)) if target.subresource == "status" => {
-            [builtin_rules::validate(kind, made, Some(live)), builtin_rules::validate_status(kind, made, live)].concat()
+        (Some(validator), Some(live)) if target.subresource == "status" => {
+            validator.check_status(metadata, made, live)
         }
+        (Some(validator), live) => validator.check(metadata, made, live),
+        (None, Some(live)) if target.subresource == "status" => [
+            builtin_rules::validate(kind, made, Some(live)),
+            builtin_rules::validate_status(kind, made, live),
+        ]
+        .concat(),
         (None, live) => builtin_rules::validate(kind, made, live),
     }
 }
@@ -203,7 +213,8 @@ pub fn is_ended(target: Target<'_>, made: &Value) -> bool {
 
 /// Whether a deletion has to wait: for a finalizer or, of a namespace, for its content.
 pub fn is_kept(target: Target<'_>, object: &Value) -> bool {
-    let content = object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let content =
+        object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     !object::finalizers(object).is_empty() || (target.served.resource.kind == "Namespace" && content)
 }
 

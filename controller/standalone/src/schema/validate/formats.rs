@@ -48,7 +48,8 @@ impl Format {
                 return matches!(name, "int32" | "int64").then(|| Self { name: name.to_owned(), text: None });
             }
             "number" => {
-                return matches!(name, "float" | "double").then(|| Self { name: name.to_owned(), text: None });
+                return matches!(name, "float" | "double")
+                    .then(|| Self { name: name.to_owned(), text: None });
             }
             "string" => match name.replace('-', "").as_str() {
                 "datetime" => TextFormat::DateTime,
