@@ -45,7 +45,7 @@ only tonic agent/src/uplink controller/src/grpc proto -- agent/src controller pr
 only kube controller/api controller/src -- agent/src controller proto
 only skerry_standalone controller/src/standalone -- agent/src controller/src controller/core controller/api proto
 standalone=controller/standalone/src
-only axum controller/src/ops "$standalone"/{serve,http,view,catalogue,standalone} -- agent/src controller proto
+only axum controller/src/ops "$standalone"/{serve,http,view,room,catalogue,standalone} -- agent/src controller proto
 only rusqlite "$standalone/store" -- agent/src controller proto
 only rcgen "$standalone"/{access,serve/tests,builtin_rules/certificates,builtin_rules/pem,builtin_rules/tests} -- agent/src controller proto
 only x509_parser "$standalone"/{access,builtin_rules/certificates,builtin_rules/pem} -- agent/src controller proto

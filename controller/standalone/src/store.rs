@@ -343,7 +343,7 @@ impl Store {
         if bytes > MAX_VALUE {
             return Err(WriteError::TooLarge { bytes });
         }
-        let within = Some((space.key.clone(), space.revision));
+        let within = Some(Box::new((space.key.clone(), space.revision)));
         let task = Task::Write { key, expect: Expect::Absent, change: Change::Put(draft), within };
         self.ask(bytes, task).await?.ok_or(WriteError::Closed)
     }

@@ -50,10 +50,10 @@ fn a_body_that_ends_early_or_was_hit_by_a_stray_bit_never_panics() {
         // Two empty texts follow the object.
         assert!(decode(&bytes[..bytes.len() - 5]).is_err(), "{what}");
         let mut damaged = bytes.clone();
-        for at in 0..bytes.len() {
+        for (at, byte) in bytes.iter().enumerate() {
             damaged[at] ^= 1 << (at % 8);
             let _ = decode(&damaged);
-            damaged[at] = bytes[at];
+            damaged[at] = *byte;
         }
     }
 }

@@ -46,7 +46,7 @@ pub(super) enum Task {
         expect: Expect,
         change: Change,
         /// An object that must be of this revision.
-        within: Option<(Key, u64)>,
+        within: Option<Box<(Key, u64)>>,
     },
     File {
         name: String,
@@ -202,7 +202,7 @@ impl Writer {
         for request in requests {
             let done = match &request.task {
                 Task::Write { key, expect, change, within } => batch
-                    .is_unmoved(within.as_ref())
+                    .is_unmoved(within.as_deref())
                     .and_then(|()| batch.write(key, *expect, change))
                     .map(Some),
                 Task::File { name, content, sealed } => batch.file(name, content, *sealed).map(|()| None),
