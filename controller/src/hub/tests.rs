@@ -495,12 +495,15 @@ fn payloads() -> PayloadSet {
 #[tokio::test(start_paused = true)]
 async fn another_cluster_behind_the_same_address_is_not_obeyed() {
     let (mut bench, mut agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    let update = agent.update().expect("the app");
+    bench.adopt(&agent, &update);
     let seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
     bench.event(Event::Nodes(Watched::Listed { objects: vec![seen], position: 99, list: list("f", 0) }));
     assert_eq!(*bench.hub.out.relist.borrow(), 1, "the other kinds are read anew");
-    bench.apply_app("web", "u1", spec("x:1"));
+    bench.apply_app("web", "u2", spec("x:2"));
     bench.event(Event::Apps(listed(99, "f", 1)));
-    bench.apply_app("web", "u1", spec("x:1"));
+    bench.apply_app("web", "u2", spec("x:2"));
     assert!(agent.update().is_none());
     let stall = bench.hub.nodes[&name("box-1")].state.stall.as_ref().expect("a stall");
     assert_eq!(stall.reason, reasons::CLUSTER_WENT_BACK);
