@@ -51,9 +51,8 @@ pub enum Docker {
 impl NodeState {
     /// What the status of an earlier controller tells, so that a restart of the controller changes nothing.
     pub fn recall(status: &EdgeNodeStatus) -> Self {
-        let is = |kind: &str, reason: &str| {
-            status.conditions.iter().any(|condition| condition.type_ == kind && condition.reason == reason)
-        };
+        let is_ready =
+            status.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True");
         let docker_down = status
             .conditions
             .iter()
@@ -69,7 +68,7 @@ impl NodeState {
             },
             docker: match docker_down {
                 Some(down) => Docker::Down { message: down.message.clone() },
-                None if is(READY, reasons::READY) => Docker::Ready,
+                None if is_ready => Docker::Ready,
                 None => Docker::NotReported,
             },
             stall: status
@@ -133,7 +132,11 @@ pub fn node_status(
     };
     match (connected, docker) {
         (false, _) => set(READY, None, reasons::NODE_UNREACHABLE, &away),
-        (true, Docker::Ready) => set(READY, Some(true), reasons::READY, "the Docker Engine answers"),
+        // It runs what it has, but does not follow: a list of nodes has room for one reason, and this is the one to act on.
+        (true, Docker::Ready) => match stall {
+            Some(stall) => set(READY, Some(true), stall.reason, &stall.message),
+            None => set(READY, Some(true), reasons::READY, "the Docker Engine answers"),
+        },
         (true, Docker::NotReported) => {
             set(READY, None, reasons::AWAITING_NODE, "the node has not reported yet")
         }
@@ -267,15 +270,22 @@ mod tests {
             story(&down),
             ["Ready=False DockerUnavailable", "Connected=True SessionOpen", "Stalled=True ClusterWentBack"]
         );
-        (state.docker, state.stall) = (Docker::Ready, None);
-        assert_eq!(story(&node_status(&state, Some(1), &down, &at(4))), story(&ready));
+        state.docker = Docker::Ready;
+        let held = node_status(&state, Some(1), &down, &at(4));
+        assert_eq!(
+            story(&held),
+            ["Ready=True ClusterWentBack", "Connected=True SessionOpen", "Stalled=True ClusterWentBack"]
+        );
+        state.stall = None;
+        assert_eq!(story(&node_status(&state, Some(1), &held, &at(5))), story(&ready));
     }
 
     #[test]
     fn a_status_recalled_after_a_restart_says_the_same() {
-        let mut states = vec![state(), state(), state()];
+        let mut states = vec![state(), state(), state(), state()];
         states[1].mark_away(at(7));
         states[2].docker = Docker::Down { message: "gone".into() };
+        states[3].stall = Some(Stall { reason: reasons::CLUSTER_WENT_BACK, message: "m".into() });
         for state in states {
             let status = node_status(&state, Some(1), &EdgeNodeStatus::default(), &at(9));
             let recalled = node_status(&NodeState::recall(&status), Some(1), &status, &at(9));

@@ -39,7 +39,8 @@ impl Server {
         for _ in 0..TRIES {
             let stored =
                 self.live(target).await?.ok_or_else(|| ApiError::not_found(resource, target.name))?;
-            let live = parse(&stored)?;
+            // One that cannot be read can still be deleted: nothing else gets it out of the way.
+            let live = parse(&stored).unwrap_or_else(|_| unreadable(target));
             check_preconditions(resource, &live, options)?;
             let mut last = live.clone();
             set_propagation(&mut last, options.propagation);
@@ -74,6 +75,14 @@ impl Server {
         }
         Err(ApiError::modified(resource, target.name))
     }
+}
+
+/// What is known of a stored object whose text is damaged.
+fn unreadable(target: Target<'_>) -> Value {
+    json!({
+        "apiVersion": target.served.api_version, "kind": target.served.resource.kind,
+        "metadata": {"name": target.name, "namespace": target.namespace},
+    })
 }
 
 fn check_preconditions(resource: &Resource, live: &Value, options: &Delete) -> Result<(), ApiError> {
