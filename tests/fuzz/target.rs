@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use futures::FutureExt;
 use http_body_util::BodyExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use skerry_standalone::{LocalApi, Standalone};
 use tempfile::TempDir;
@@ -196,17 +197,16 @@ impl Target {
             ensure!(meta["uid"].is_string() && meta["resourceVersion"].is_string(), "{item}");
             places.insert(namespace.to_owned());
             let (group, plural) = path.rsplit_once('/').context("a path")?;
+            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
             let own = match namespace {
                 "" => format!("{path}/{name}"),
                 _ => format!("{group}/namespaces/{namespace}/{plural}/{name}"),
             };
-            let own = own.replace('%', "%25");
             let (status, body) = self.plain("GET", &own, "").await?;
             if meta["deletionTimestamp"].is_string() && meta["finalizers"].is_array() {
                 // Else what was deleted would wait for ever, and its namespace too.
                 let patch = r#"{"metadata":{"finalizers":null,"resourceVersion":null}}"#;
-                self.sent("PATCH", &own.replace('%', "%25"), patch, FORMS[0], "application/merge-patch+json")
-                    .await?;
+                self.sent("PATCH", &own, patch, FORMS[0], "application/merge-patch+json").await?;
             }
             // Another request may have deleted it.
             ensure!(matches!(status, 200 | 404), "GET {own}: {status} {body}");

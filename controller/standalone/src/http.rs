@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -32,7 +33,7 @@ use crate::route::{Place, Route, Verb};
 use crate::server::{Served, Server};
 use crate::status::ApiError;
 use crate::view::{View, json_answer, refusal};
-use crate::write::{Body as Written, Target, Terms};
+use crate::write::{Body as Sent, Target, Terms};
 
 /// The body of a request, in bytes: what a real server takes.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -116,7 +117,7 @@ impl Api {
         }
         let asked = Asked {
             method: head.method,
-            path: head.uri.path().to_owned(),
+            path: percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
             accept: text(&head.headers, &ACCEPT),
             content_type: text(&head.headers, &CONTENT_TYPE),
@@ -173,7 +174,7 @@ impl Api {
                 let parse = if creates { options::Create::parse } else { options::Create::parse_update };
                 let options = parse(&asked.query)?;
                 let media = body_media(&asked.content_type, served.resource.origin)?;
-                let body = Written::decode(target, &body, media)?;
+                let body = Sent::decode(target, &body, media)?;
                 let manager = asked.manager(&options.field_manager);
                 let terms = Terms {
                     manager: &manager,
@@ -232,7 +233,7 @@ impl Api {
         };
         let written = match kind {
             PatchKind::Apply => {
-                let body = Written::decode_apply(&body)?;
+                let body = Sent::decode_apply(&body)?;
                 self.server.apply(target, terms, body, options.force).await?
             }
             PatchKind::Of(kind) => {

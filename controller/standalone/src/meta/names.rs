@@ -163,11 +163,13 @@ fn path_segment(name: &str) -> Vec<String> {
 }
 
 fn path_parts(name: &str) -> Vec<String> {
-    ["/", "%"]
-        .iter()
-        .filter(|part| name.contains(**part))
-        .map(|part| format!("may not contain '{part}'"))
-        .collect()
+    let parts = ["/", "%"].iter().filter(|part| name.contains(**part));
+    let mut faults: Vec<String> = parts.map(|part| format!("may not contain '{part}'")).collect();
+    // The real server takes them, and then no terminal shows what the object is called.
+    if name.chars().any(char::is_control) {
+        faults.push("may not contain control characters".to_owned());
+    }
+    faults
 }
 
 /// What is said of names counts characters, what is said of labels counts bytes; both mean bytes.
