@@ -182,7 +182,8 @@ fn most_open(body: &[u8]) -> usize {
     most
 }
 
-fn go_kind(value: &Value) -> &'static str {
+/// The kind of a value as a decoding error of the real server names it.
+pub fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -51,17 +51,5 @@ fn inapplicable() -> ApiError {
     ApiError::new(422, "Invalid", message).with(crate::status::Details::default())
 }
 
-/// The kind of a value as a decoding error of the real server names it.
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 #[cfg(test)]
 mod tests;

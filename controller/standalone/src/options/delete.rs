@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::decode::go_kind;
 use crate::meta::cause::{invalid_text, not_supported, quote};
 use crate::status::{ApiError, Cause};
 
@@ -89,7 +90,7 @@ impl Raw {
             Value::Object(fields) => fields,
             Value::Null => Map::new(),
             other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-                let kind = type_name(&other);
+                let kind = go_kind(&other);
                 let shape = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
                 return Err(unreadable(format!(
                     "json: cannot unmarshal {kind} into Go value of type {shape}"
@@ -98,7 +99,7 @@ impl Raw {
         };
         for name in ["kind", "apiVersion"] {
             if let Some(other) = fields.get(name).filter(|value| !value.is_string() && !value.is_null()) {
-                let kind = type_name(other);
+                let kind = go_kind(other);
                 let fault =
                     format!("json: cannot unmarshal {kind} into Go struct field .{name} of type string");
                 return Err(unreadable(fault));
@@ -176,20 +177,9 @@ fn misfit(value: &Value, field: &str, wanted: &str) -> ApiError {
     let found = match value.as_number() {
         // The decoder names a number only when a number was wanted.
         Some(number) if wanted == "int64" => format!("number {number}"),
-        _ => type_name(value).to_owned(),
+        _ => go_kind(value).to_owned(),
     };
     ApiError::bad_request(format!(
         "json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {wanted}"
     ))
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::status::ApiError;
 
-use super::{inapplicable, type_name};
+use super::inapplicable;
+use crate::decode::go_kind;
 
 /// The most operations in one patch, as in the real server.
 const MAX_OPERATIONS: usize = 10_000;
@@ -27,7 +28,7 @@ pub fn apply(live: &Value, patch: &Value) -> Result<Value, ApiError> {
         other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
             return Err(undecodable(format!(
                 "{} into Go value of type []handlers.jsonPatchOp",
-                type_name(other)
+                go_kind(other)
             )));
         }
     };
@@ -53,7 +54,7 @@ fn check(operation: &Value) -> Result<(), ApiError> {
         other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
             return Err(undecodable(format!(
                 "{} into Go value of type handlers.jsonPatchOp",
-                type_name(other)
+                go_kind(other)
             )));
         }
     };
@@ -62,7 +63,7 @@ fn check(operation: &Value) -> Result<(), ApiError> {
             && !value.is_string()
             && !value.is_null()
         {
-            let kind = type_name(value);
+            let kind = go_kind(value);
             return Err(undecodable(format!(
                 "{kind} into Go struct field jsonPatchOp.{name} of type string"
             )));

@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use crate::status::ApiError;
 
-use super::type_name;
+use crate::decode::go_kind;
 
 pub fn apply(live: &Value, patch: Value) -> Result<Value, ApiError> {
     if patch.is_null() {
         return Err(ApiError::bad_request("Invalid JSON Patch"));
     }
     if !patch.is_object() {
-        let kind = type_name(&patch);
+        let kind = go_kind(&patch);
         let fault = format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
         return Err(ApiError::bad_request(format!("error decoding patch: {fault}")));
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::schema::{Kind, Schema};
 use crate::status::ApiError;
 
-use super::type_name;
+use crate::decode::go_kind;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -25,7 +25,7 @@ pub fn apply(live: &Value, patch: Value, schema: &Schema) -> Result<Value, ApiEr
         Value::Object(fields) => fields,
         Value::Null => Map::new(),
         other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            let kind = type_name(&other);
+            let kind = go_kind(&other);
             let fault =
                 format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
             return Err(ApiError::bad_request(fault));

@@ -4,6 +4,8 @@
 use base64::Engine as _;
 use serde_json::Value;
 
+use crate::decode::go_kind;
+
 use super::golang::{GoNumber, marshal};
 use super::{DATE_TIME_MICROS, Kind, Schema, gotime, objectmeta};
 
@@ -246,17 +248,6 @@ fn walk(schema: &Schema, value: &Value, place: &Place<'_>) -> Result<(), String>
             Err(place.refuse(value, "intstr.IntOrString"))
         }
         Kind::Number | Kind::Boolean | Kind::IntOrString | Kind::Any => Ok(()),
-    }
-}
-
-fn go_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 
