@@ -122,5 +122,9 @@ fn entries<'a>(
 }
 
 fn whole(name: &str, millis: u64, path: &Path, report: &mut Report) {
-    report.require(millis % 1000 == 0, path, format!("must be an integer: {name} are whole devices"));
+    report.require(
+        millis.is_multiple_of(1000),
+        path,
+        format!("must be an integer: {name} are whole devices"),
+    );
 }
