@@ -24,8 +24,12 @@ pub fn payload(uid: &str, revision: &str, spec: &EdgeAppSpec) -> Result<Payload,
     if let Some(Placement { node_selector: _ }) = placement {
         // Where an app runs is the controller's business alone.
     }
-    let app =
-        wire::App { uid: uid.to_owned(), revision: revision.to_owned(), template: Some(template(pod)?) };
+    let app = wire::App {
+        uid: uid.to_owned(),
+        revision: revision.to_owned(),
+        template: Some(template(pod)?),
+        ..Default::default()
+    };
     let size = app.encoded_len();
     if size > caps::PAYLOAD_MAX {
         return Err(EncodeError::TooLarge { size, max: caps::PAYLOAD_MAX });
@@ -50,6 +54,7 @@ fn template(template: &PodTemplate) -> Result<wire::PodTemplate, EncodeError> {
         termination_grace_period_seconds: spec.effective_grace_period_seconds(),
         host_network: spec.uses_host_network(),
         containers: containers.iter().map(self::container).collect::<Result<_, _>>()?,
+        ..Default::default()
     })
 }
 
@@ -65,6 +70,7 @@ fn container(container: &Container) -> Result<wire::Container, EncodeError> {
     let variable = |EnvVar { name, value }: &EnvVar| wire::EnvVar {
         name: name.clone(),
         value: value.clone().unwrap_or_default(),
+        value_from: None,
     };
     Ok(wire::Container {
         name: name.clone(),
@@ -76,6 +82,7 @@ fn container(container: &Container) -> Result<wire::Container, EncodeError> {
         ports: ports.iter().map(port).collect(),
         cpu_limit_millis: cpu.map_or(Ok(0), |cpu| cpu.millis())?,
         memory_limit_bytes: memory.map_or(Ok(0), |memory| memory.units())?,
+        ..Default::default()
     })
 }
 
