@@ -23,7 +23,7 @@ pub const SET_MAX: usize = 32 << 20;
 pub const CONTAINERS_MAX: usize = 32;
 
 /// Init containers of one app, sidecars among them, as the EdgeApp schema has it.
-pub const INIT_CONTAINERS_MAX: usize = 16;
+pub const INIT_CONTAINERS_MAX: usize = 32;
 
 /// Volumes of one app, and mounts of one container. Docker has no bound; a mount costs the kernel an entry that every process of
 /// the box may have to walk.
@@ -53,10 +53,10 @@ pub const PATH_MAX: usize = 4096;
 /// Kinds of devices that a box lends, and that one container asks for.
 pub const DEVICES_MAX: usize = 64;
 
-/// Apps in one status frame. An app with every text at its cap takes 1 KiB for its own message and 48 containers, init containers
-/// among them, of two messages of 1 KiB at most and about 400 B of the rest each: 116 KiB, and 4 of them 464 KiB, which is under
+/// Apps in one status frame. An app with every text at its cap takes 1 KiB for its own message and 64 containers, init containers
+/// among them, of two messages of 1 KiB and about 400 B of the rest each: 154 KiB, and 3 of them 462 KiB, which is under
 /// [`REPORT_FRAME_MAX`].
-pub const STATUS_APPS_PER_FRAME: usize = 4;
+pub const STATUS_APPS_PER_FRAME: usize = 3;
 
 /// A message for people: a registry's or Docker's words, cut to what fits a status and an Event.
 pub const MESSAGE_MAX: usize = 1024;
