@@ -80,7 +80,11 @@ async fn docker_is_told_everything() {
     let container = &mut app.template().containers[0];
     container.cpu_limit_millis = 500;
     container.memory_limit_bytes = 64 << 20;
-    container.env.push(skerry_proto::wire::EnvVar { name: "MODE".to_owned(), value: "a=b".to_owned() });
+    container.env.push(skerry_proto::wire::EnvVar {
+        name: "MODE".to_owned(),
+        value: "a=b".to_owned(),
+        value_from: None,
+    });
     let spec = create_specs(&desired(&bed.node, &[app])).remove(0);
     bed.docker().create(&spec).await.expect("created");
     let inspect = |format: &str| cli(&["inspect", "--format", format, &spec.name]);
@@ -112,6 +116,6 @@ async fn a_sandbox_needs_no_registry_and_stops_at_once() {
     );
     let id = skerry_agent_core::ContainerId(cli(&["inspect", "--format", "{{.Id}}", &spec.name]));
     let began = std::time::Instant::now();
-    docker.stop(&id).await.expect("stopped");
+    docker.stop(&id, None).await.expect("stopped");
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
