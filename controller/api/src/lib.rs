@@ -6,6 +6,7 @@
 //! bytes that travel.
 
 mod app;
+mod bounds;
 #[cfg(feature = "status")]
 mod condition;
 #[cfg(feature = "kube")]
@@ -43,7 +44,7 @@ pub use template::{
     Container, ContainerKind, ContainerPort, EnvVar, ImagePullPolicy, PodSpec, PodTemplate, Probe,
     ResourceList, ResourceRequirements, RestartPolicy, TemplateMeta, TransportProtocol, Volume, VolumeMount,
 };
-pub use valid::{FieldError, check_spec};
+pub use valid::{APP_NAME_MAX, FieldError, ReadError, check_name, check_spec, read_spec};
 
 /// API group of everything that Skerry adds to Kubernetes.
 pub const GROUP: &str = "skerry.dev";
