@@ -1,14 +1,14 @@
 //! From stored payloads to what the planner relies on: the one conversion from wire to domain. What this agent does not understand
 //! becomes `Unsupported` with the field's name; nothing is guessed and nothing is dropped silently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use prost::Message as _;
 use skerry_agent_core::{
-    Container, Desired, DesiredApp, EnvVar, Limits, Network, Port, Protocol, PullPolicy, RestartPolicy,
-    ValidApp,
+    AppSpec, Container, Desired, DesiredApp, EnvValue, EnvVar, Host, Network, Port, Protocol, PullPolicy,
+    Resources, RestartPolicy, ValidApp,
 };
 use skerry_proto::{caps, wire};
 use skerry_terms::{AppKey, NodeName, PayloadSet};
@@ -22,9 +22,15 @@ pub struct Decoded {
 }
 
 /// Reads a whole set. Never fails: an app that cannot be honoured is in it as such.
-pub fn desired(node: &NodeName, set: &PayloadSet) -> Decoded {
-    let mut decoded =
-        Decoded { desired: Desired { node: node.clone(), apps: BTreeMap::new() }, uids: BTreeMap::new() };
+pub fn desired(node: &NodeName, host: &Host, set: &PayloadSet) -> Decoded {
+    let empty = Desired {
+        node: node.clone(),
+        apps: BTreeMap::new(),
+        complete: true,
+        retired: BTreeSet::new(),
+        host: host.clone(),
+    };
+    let mut decoded = Decoded { desired: empty, uids: BTreeMap::new() };
     for (key, payload) in set {
         let (uid, app) = match wire::App::decode(&payload[..]) {
             Ok(app) => read(key, app),
@@ -70,16 +76,14 @@ fn valid(key: &AppKey, revision: &str, template: wire::PodTemplate) -> Result<Va
     let containers = containers.into_iter().enumerate().map(|(i, container)| {
         read_container(container).map_err(|(field, why)| format!("template.containers[{i}].{field}: {why}"))
     });
-    ValidApp::new(
-        key.clone(),
-        revision.to_owned(),
+    ValidApp::new(AppSpec {
         restart_policy,
-        Duration::from_secs(u64::from(termination_grace_period_seconds)),
-        if host_network { Network::Host } else { Network::Bridge },
+        grace: Duration::from_secs(u64::from(termination_grace_period_seconds)),
+        network: if host_network { Network::Host } else { Network::Bridge },
         labels,
         annotations,
-        containers.collect::<Result<_, _>>()?,
-    )
+        ..AppSpec::new(key.clone(), revision.to_owned(), containers.collect::<Result<_, _>>()?)
+    })
     .map_err(|error| error.to_string())
 }
 
@@ -115,18 +119,19 @@ fn read_container(container: wire::Container) -> Result<Container, FieldError> {
         .into_iter()
         .enumerate()
         .map(|(i, port)| read_port(port).map_err(|(name, why)| (format!("ports[{i}].{name}"), why)));
+    let literal = |wire::EnvVar { name, value }| EnvVar { name, value: EnvValue::Literal(value) };
     Ok(Container {
-        name: name.parse().map_err(field::<skerry_terms::NameError>("name"))?,
-        image,
         pull_policy,
         command,
         args,
-        env: env.into_iter().map(|wire::EnvVar { name, value }| EnvVar { name, value }).collect(),
+        env: env.into_iter().map(literal).collect(),
         ports: ports.collect::<Result<_, _>>()?,
-        limits: Limits {
-            cpu_millis: NonZeroU64::new(cpu_limit_millis),
-            memory_bytes: NonZeroU64::new(memory_limit_bytes),
+        resources: Resources {
+            cpu_limit_millis: NonZeroU64::new(cpu_limit_millis),
+            memory_limit_bytes: NonZeroU64::new(memory_limit_bytes),
+            ..Resources::default()
         },
+        ..Container::new(name.parse().map_err(field::<skerry_terms::NameError>("name"))?, image)
     })
 }
 
@@ -183,7 +188,7 @@ mod tests {
     fn decoded(app: &wire::App) -> DesiredApp {
         let key: AppKey = "a/b".parse().expect("a key");
         let set = PayloadSet::from([(key.clone(), app.encode_to_vec().into())]);
-        let mut decoded = desired(&"n".parse().expect("a name"), &set);
+        let mut decoded = desired(&"n".parse().expect("a name"), &Host::default(), &set);
         decoded.desired.apps.remove(&key).expect("the app")
     }
 
@@ -193,6 +198,7 @@ mod tests {
                 assert_eq!(revision, "web-1");
                 why
             }
+            DesiredApp::Refused { why, .. } => panic!("refused: {why}"),
             DesiredApp::Valid(app) => panic!("valid: {app:?}"),
         }
     }
@@ -216,7 +222,7 @@ mod tests {
             (PullPolicy::IfNotPresent, Protocol::Tcp)
         );
         assert_eq!(
-            (container.limits.cpu_millis, container.limits.memory_bytes),
+            (container.resources.cpu_limit_millis, container.resources.memory_limit_bytes),
             (None, NonZeroU64::new(1 << 20))
         );
     }
@@ -265,7 +271,7 @@ mod tests {
             (good.clone(), app().encode_to_vec().into()),
             (bad.clone(), vec![0xff; 9].into()),
         ]);
-        let decoded = desired(&"n".parse().expect("a name"), &set);
+        let decoded = desired(&"n".parse().expect("a name"), &Host::default(), &set);
         assert!(matches!(decoded.desired.apps[&good], DesiredApp::Valid(_)));
         assert!(matches!(decoded.desired.apps[&bad], DesiredApp::Unsupported { .. }));
         assert_eq!(decoded.uids[&good], "u-1");

@@ -13,11 +13,16 @@ mod observe;
 mod pause;
 mod refusal;
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{ContainerId, CreateSpec, Desired, Observed};
+use skerry_agent_core::{
+    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources,
+};
+use skerry_terms::AppKey;
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
@@ -27,8 +32,12 @@ pub trait Engine: Send + Sync + 'static {
     /// A fresh look at everything on the box that the planner needs for this desired set.
     fn observe(&self, desired: Arc<Desired>) -> impl Future<Output = Observed> + Send;
 
-    /// Fetches an image. Dropping the future ends the pull.
-    fn pull(&self, image: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Fetches an image, with the first of the credentials that the registry takes. Dropping the future ends the pull.
+    fn pull(
+        &self,
+        image: &str,
+        auths: &[RegistryAuth],
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Creates a container. One that is there already, with this name and these labels, counts as created.
     fn create(&self, spec: &CreateSpec) -> impl Future<Output = Result<(), EngineError>> + Send;
@@ -36,11 +45,39 @@ pub trait Engine: Send + Sync + 'static {
     /// Starts a container by name. One that runs already counts as started.
     fn start(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// SIGTERM, the container's own grace period, SIGKILL. One that does not run, or is not there, counts as stopped.
-    fn stop(&self, id: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Brings the files of an app's volumes to what they shall be; each volume changes at once.
+    fn project(&self, projection: &Projection) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Runs a hook in a running container and waits for its end.
+    fn hook(&self, name: &str, hook: &Hook) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Changes the limits of a container that is there.
+    fn update(
+        &self,
+        id: &ContainerId,
+        resources: &Resources,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Makes exactly these names of other apps resolve in a container that is there.
+    fn names(
+        &self,
+        id: &ContainerId,
+        names: &BTreeMap<String, IpAddr>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The container's preStop hook, SIGTERM, SIGKILL after the grace period: `grace`, or the container's own. One that does not run,
+    /// or is not there, counts as stopped.
+    fn stop(
+        &self,
+        id: &ContainerId,
+        grace: Option<Duration>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Removes a stopped container and its anonymous volumes. One that is not there counts as removed.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes what is kept on the box for an app, except local volumes that are to be retained. Nothing there counts as done.
+    fn discard(&self, app: &AppKey) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Says what happens on the engine until the receiver is gone. Costs nothing while nothing happens.
     fn watch(&self, signals: mpsc::Sender<Signal>) -> impl Future<Output = ()> + Send;

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Action, Desired, Effect, Held, Input, Memory, Monotonic, Observed, Outcome, Plan, Session, Step, World,
-    plan, report,
+    Action, Desired, Effect, Held, Host, Input, Memory, Monotonic, Observed, Outcome, Plan, Session, Step,
+    World, plan, report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Chain, NodeName};
@@ -98,7 +98,7 @@ impl<E: Engine> Supervisor<E> {
     /// `session` holds what was on disk, if anything was.
     pub fn new(engine: Arc<E>, store: Arc<Store>, session: Session, greeting: Greeting, taps: Taps) -> Self {
         let node = greeting.node.clone();
-        let decoded = session.held().map(|held| decode::desired(&node, &held.set));
+        let decoded = session.held().map(|held| decode::desired(&node, &Host::default(), &held.set));
         let first_round = CancellationToken::new();
         if decoded.is_none() {
             first_round.cancel();
@@ -393,7 +393,7 @@ impl<E: Engine> Supervisor<E> {
     }
 
     fn adopt(&mut self, held: &Held) {
-        let Decoded { desired, uids } = decode::desired(&self.node, &held.set);
+        let Decoded { desired, uids } = decode::desired(&self.node, &Host::default(), &held.set);
         info!("desired state {} with {} apps is in force", held.generation, desired.apps.len());
         let before = self.desired.as_ref().map(|old| &old.apps);
         let changed = |app: &AppKey| before.and_then(|old| old.get(app)) != desired.apps.get(app);

@@ -1,13 +1,31 @@
 //! What the node shall run, in a form that cannot be wrong. The shell reads it from the stored payloads; the planner relies
 //! on it.
 
+mod container;
+mod env;
+mod probe;
+mod security;
+mod volume;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU64};
+use std::ops::Deref;
 use std::time::Duration;
 
 use serde::Serialize;
 use skerry_terms::{AppKey, ContainerName, NodeName};
+
+pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
+pub use env::{EnvValue, EnvVar, Sensitive};
+pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
+pub use security::{Seccomp, Security};
+pub use volume::{File, HostPathType, Mount, Reclaim, Volume};
+
+/// Kubernetes' default of `terminationGracePeriodSeconds`.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// Kubernetes' default of `progressDeadlineSeconds`.
+const DEFAULT_PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Everything that the node shall run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +33,44 @@ pub struct Desired {
     /// The node itself: part of the names and labels of its containers.
     pub node: NodeName,
     pub apps: BTreeMap<AppKey, DesiredApp>,
+    /// False while nothing was ever received from a controller and only local manifests are known: containers of other apps are then left alone.
+    pub complete: bool,
+    /// Local apps that were taken away, and whose containers go even if the set is not complete.
+    pub retired: BTreeSet<AppKey>,
+    /// What the box itself brings along.
+    pub host: Host,
+}
+
+/// What the box's owner and the box itself contribute to every app.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// The address by which others reach the box: `status.hostIP`. Absent on a box without a network.
+    pub ip: Option<IpAddr>,
+    /// What `skerry.dev/NAME` resources stand for, by NAME, from the agent's configuration.
+    pub devices: BTreeMap<String, Device>,
+    /// Which apps can resolve which others.
+    pub app_names: AppNames,
+}
+
+/// A resource of the box that containers ask for by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    /// Device nodes that a container which has the resource gets. All of them.
+    pub paths: Vec<String>,
+    /// All GPUs of the box, through Docker's GPU support.
+    pub gpu: bool,
+    /// How much of it there is: how many containers may have it at once.
+    pub count: u64,
+}
+
+/// Which apps on the box find each other by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AppNames {
+    /// Those of one namespace.
+    #[default]
+    Namespace,
+    All,
+    None,
 }
 
 /// One app of the desired set.
@@ -30,24 +86,128 @@ pub enum DesiredApp {
         /// What this agent does not understand, in words.
         why: String,
     },
+    /// The box's owner does not allow it. What runs of it is left alone.
+    Refused {
+        revision: String,
+        /// The rule and the field, in words.
+        why: String,
+    },
 }
 
 /// An app that passed all checks. Constructed by [`ValidApp::new`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValidApp {
+pub struct ValidApp(AppSpec);
+
+impl Deref for ValidApp {
+    type Target = AppSpec;
+    fn deref(&self) -> &AppSpec {
+        &self.0
+    }
+}
+
+/// What an app consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppSpec {
     pub key: AppKey,
+    /// uid of the EdgeApp object; empty for a local manifest.
+    pub uid: String,
     /// Name of the revision, for display and for the container label.
     pub revision: String,
     pub restart_policy: RestartPolicy,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     pub network: Network,
+    pub host_pid: bool,
+    pub host_ipc: bool,
+    pub share_process_namespace: bool,
+    /// Absent: the app's name.
+    pub hostname: Option<String>,
+    pub dns: Dns,
+    /// Further lines of /etc/hosts, in the order of the spec.
+    pub host_aliases: Vec<(IpAddr, Vec<String>)>,
+    /// Kernel parameters of the app's namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// The group that owns the app's volumes, which every process is a member of.
+    pub fs_group: Option<u32>,
+    pub supplemental_groups: Vec<u32>,
     /// Become Docker labels.
     pub labels: BTreeMap<String, String>,
     /// Become Docker labels with a prefix.
     pub annotations: BTreeMap<String, String>,
-    /// In start order. Not empty, names unique, host ports disjoint.
-    containers: Vec<Container>,
+    /// Init containers and sidecars first, in the order of the spec, then the main ones. At least one main one; names unique,
+    /// host ports disjoint.
+    pub containers: Vec<Container>,
+    /// By name. Every mount names one of them.
+    pub volumes: BTreeMap<String, Volume>,
+    pub switch: Switch,
+    /// How long a new revision may take until it is ready; then the node goes back to the one before.
+    pub progress_deadline: Duration,
+    /// Credentials for registries, in the order in which they are tried.
+    pub registry_auths: Vec<RegistryAuth>,
+    /// Config that the app needs and that is not there, in kubelet's words. Nothing is created until it is empty.
+    pub missing: Vec<String>,
+}
+
+impl AppSpec {
+    /// An app of these containers, with Kubernetes' defaults for all else.
+    pub fn new(key: AppKey, revision: String, containers: Vec<Container>) -> Self {
+        Self {
+            key,
+            uid: String::new(),
+            revision,
+            restart_policy: RestartPolicy::Always,
+            grace: DEFAULT_GRACE,
+            network: Network::Bridge,
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            hostname: None,
+            dns: Dns::default(),
+            host_aliases: Vec::new(),
+            sysctls: BTreeMap::new(),
+            fs_group: None,
+            supplemental_groups: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            containers,
+            volumes: BTreeMap::new(),
+            switch: Switch::default(),
+            progress_deadline: DEFAULT_PROGRESS_DEADLINE,
+            registry_auths: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// How an update changes places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Switch {
+    /// The old containers stop, then the new ones start.
+    #[default]
+    StopFirst,
+    /// The new ones start beside the old ones, which stop when the new ones are ready.
+    StartFirst,
+}
+
+/// Which resolver the containers ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Dns {
+    /// True for `dnsPolicy: None`: nothing of the box's own resolver is used.
+    pub only_these: bool,
+    pub nameservers: Vec<IpAddr>,
+    pub searches: Vec<String>,
+    /// `name` or `name:value`.
+    pub options: Vec<String>,
+}
+
+/// Credentials for the registries that a pattern names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryAuth {
+    /// Host, optionally with port and path, as the key in `auths` of a dockerconfigjson.
+    pub registry: String,
+    pub username: String,
+    pub password: Sensitive,
+    pub identity_token: Sensitive,
 }
 
 /// What is wrong with an app.
@@ -61,35 +221,8 @@ pub enum SpecError {
     DuplicatePort { first: ContainerName, second: ContainerName, port: NonZeroU16, protocol: Protocol },
     #[error("label {0} is reserved")]
     ReservedLabel(String),
-}
-
-/// One container of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Container {
-    pub name: ContainerName,
-    pub image: String,
-    #[serde(skip)]
-    pub pull_policy: PullPolicy,
-    /// Replaces the image's entrypoint when not empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
-    /// Replaces the image's arguments when not empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub args: Vec<String>,
-    /// In the order of the spec.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<EnvVar>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<Port>,
-    #[serde(skip_serializing_if = "Limits::is_none")]
-    pub limits: Limits,
-}
-
-/// One environment variable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EnvVar {
-    pub name: String,
-    pub value: String,
+    #[error("container {container} mounts volume {volume:?}, which the app does not have")]
+    UnknownVolume { container: ContainerName, volume: String },
 }
 
 /// A port of a container, and the port of the node that leads to it.
@@ -122,19 +255,13 @@ impl HostPort {
     }
 }
 
-/// What a container may use. Absent: no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Limits {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_millis: Option<NonZeroU64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<NonZeroU64>,
-}
-
-impl Limits {
-    fn is_none(&self) -> bool {
-        *self == Limits::default()
-    }
+/// What a container may use and what is kept for it. Absent: no limit, nothing kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resources {
+    pub cpu_limit_millis: Option<NonZeroU64>,
+    pub memory_limit_bytes: Option<NonZeroU64>,
+    pub cpu_request_millis: Option<NonZeroU64>,
+    pub memory_request_bytes: Option<NonZeroU64>,
 }
 
 /// A transport protocol, in Kubernetes' spelling.
@@ -175,14 +302,6 @@ impl RestartPolicy {
     }
 }
 
-/// When an image is pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PullPolicy {
-    Always,
-    IfNotPresent,
-    Never,
-}
-
 /// Which network an app's containers live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Network {
@@ -194,28 +313,29 @@ pub enum Network {
 
 impl ValidApp {
     /// Checks what spans several fields; the fields themselves are checked by their types.
-    #[expect(clippy::too_many_arguments, reason = "one constructor, called from the one conversion")]
-    pub fn new(
-        key: AppKey,
-        revision: String,
-        restart_policy: RestartPolicy,
-        grace: Duration,
-        network: Network,
-        labels: BTreeMap<String, String>,
-        annotations: BTreeMap<String, String>,
-        containers: Vec<Container>,
-    ) -> Result<Self, SpecError> {
-        if containers.is_empty() {
+    pub fn new(spec: AppSpec) -> Result<Self, SpecError> {
+        if !spec.containers.iter().any(|container| container.kind == Kind::Main) {
             return Err(SpecError::NoContainers);
         }
         let mut names = BTreeSet::new();
-        if let Some(twice) = containers.iter().find(|container| !names.insert(&container.name)) {
+        if let Some(twice) = spec.containers.iter().find(|container| !names.insert(&container.name)) {
             return Err(SpecError::DuplicateName(twice.name.clone()));
         }
-        if let Some(label) = labels.keys().find(|label| label.starts_with(skerry_terms::labels::PREFIX)) {
+        if let Some(label) = spec.labels.keys().find(|label| label.starts_with(skerry_terms::labels::PREFIX))
+        {
             return Err(SpecError::ReservedLabel(label.clone()));
         }
-        let app = Self { key, revision, restart_policy, grace, network, labels, annotations, containers };
+        for container in &spec.containers {
+            if let Some(mount) =
+                container.mounts.iter().find(|mount| !spec.volumes.contains_key(&mount.volume))
+            {
+                return Err(SpecError::UnknownVolume {
+                    container: container.name.clone(),
+                    volume: mount.volume.clone(),
+                });
+            }
+        }
+        let app = Self(spec);
         app.check_ports()?;
         Ok(app)
     }
@@ -239,23 +359,30 @@ impl ValidApp {
         Ok(())
     }
 
-    /// In start order; never empty.
+    /// Init containers and sidecars first, then the main ones, each in the order of the spec.
     pub fn containers(&self) -> &[Container] {
-        &self.containers
+        &self.0.containers
     }
 
-    /// True if the app needs a container of its own that holds the network namespace: several containers share one, and it must
-    /// outlive each of them. A single container holds its own, which saves a third of the start time.
+    /// True if the app needs a container of its own that holds what the others share and must outlive each of them: a network
+    /// namespace, a process namespace, a volume in memory, an address that is known before they start. A single container holds its
+    /// own network, which saves a third of the start time.
     pub fn has_sandbox(&self) -> bool {
+        let memory = self.volumes.values().any(|volume| matches!(volume, Volume::Memory { .. }));
+        let needs_address = || {
+            let mut values = self.containers.iter().flat_map(|container| &container.env);
+            values.any(|var| var.value == EnvValue::PodIp)
+        };
+        let shares = memory || self.share_process_namespace;
         match self.network {
-            Network::Host => false,
-            Network::Bridge => self.containers.len() > 1,
+            Network::Host => shares || self.containers.iter().any(|container| container.kind != Kind::Main),
+            Network::Bridge => shares || self.containers.len() > 1 || needs_address(),
         }
     }
 
     /// The ports of the node that the app asks for.
     pub fn host_ports(&self) -> impl Iterator<Item = HostPort> + '_ {
-        self.containers.iter().flat_map(|container| self.host_ports_of(container))
+        self.containers().iter().flat_map(|container| self.host_ports_of(container))
     }
 
     /// In the node's own network, a container port is a port of the node, as Kubernetes counts it.

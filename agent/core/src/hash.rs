@@ -2,13 +2,15 @@
 //! so it must never change for an unchanged spec, whatever the agent's version: new fields are left out of the hashed text while they have
 //! their default.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{Container, Network, Port, ValidApp};
+use crate::{Container, Dns, Kind, Network, Port, Switch, ValidApp, Volume};
 
 /// SHA-256 over what a container was created from, in lower-case hex, cut to 16 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,34 +29,89 @@ struct Shared<'a> {
     network: Network,
     /// True when the container joins the app's sandbox instead of having a network of its own.
     joined: bool,
-    grace_seconds: u64,
-    labels: &'a std::collections::BTreeMap<String, String>,
-    annotations: &'a std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Extras::is_default")]
+    extras: Extras<'a>,
+    labels: &'a BTreeMap<String, String>,
+    annotations: &'a BTreeMap<String, String>,
+    /// What ran to completion before the containers that are no init containers themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after: Vec<&'a Container>,
+}
+
+/// What few apps set.
+#[derive(Serialize, PartialEq, Default)]
+struct Extras<'a> {
+    host_pid: bool,
+    host_ipc: bool,
+    share_process_namespace: bool,
+    hostname: Option<&'a str>,
+    dns: Dns,
+    host_aliases: Vec<&'a (IpAddr, Vec<String>)>,
+    sysctls: Vec<(&'a str, &'a str)>,
+    fs_group: Option<u32>,
+    supplemental_groups: Vec<u32>,
+}
+
+impl Extras<'_> {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl<'a> Shared<'a> {
-    fn of(app: &'a ValidApp) -> Self {
+    fn of(app: &'a ValidApp, container: Option<&Container>) -> Self {
+        let follows = container.is_some_and(|container| container.kind == Kind::Main);
+        let inits = app.containers().iter().filter(|other| follows && other.kind == Kind::Init);
         Self {
             network: app.network,
             joined: app.has_sandbox(),
-            grace_seconds: app.grace.as_secs(),
+            extras: Extras {
+                host_pid: app.host_pid,
+                host_ipc: app.host_ipc,
+                share_process_namespace: app.share_process_namespace,
+                hostname: app.hostname.as_deref(),
+                dns: app.dns.clone(),
+                host_aliases: app.host_aliases.iter().collect(),
+                sysctls: app.sysctls.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+                fs_group: app.fs_group,
+                supplemental_groups: app.supplemental_groups.clone(),
+            },
             labels: &app.labels,
             annotations: &app.annotations,
+            after: inits.collect(),
         }
     }
 }
 
 impl SpecHash {
-    /// The hash of one container of an app. The revision, the restart policy and the pull policy are not part of it: a change of them needs no new
-    /// container.
+    /// The hash of one container of an app: of everything that cannot be changed in a container that is there.
     pub fn of_container(app: &ValidApp, container: &Container) -> Self {
-        Self::digest(&(Shared::of(app), container))
+        let volumes: Vec<_> =
+            container.mounts.iter().filter_map(|mount| app.volumes.get_key_value(&mount.volume)).collect();
+        match volumes.is_empty() {
+            true => Self::digest(&(Shared::of(app, Some(container)), container)),
+            false => Self::digest(&(Shared::of(app, Some(container)), container, volumes)),
+        }
     }
 
-    /// The hash of the app's sandbox: it publishes the ports of all containers.
+    /// The hash of the app's sandbox: it publishes the ports of all containers, and holds the volumes in memory. With
+    /// [`Switch::StartFirst`] the containers of two revisions do not share one.
     pub fn of_sandbox(app: &ValidApp) -> Self {
         let ports: Vec<&Port> = app.containers().iter().flat_map(|container| &container.ports).collect();
-        Self::digest(&(Shared::of(app), ports))
+        let held: Vec<_> =
+            app.volumes.iter().filter(|(_, volume)| matches!(volume, Volume::Memory { .. })).collect();
+        let members: Vec<_> = match app.switch {
+            Switch::StopFirst => Vec::new(),
+            Switch::StartFirst => {
+                app.containers().iter().map(|container| Self::of_container(app, container).0).collect()
+            }
+        };
+        Self::digest(&(Shared::of(app, None), ports, held, members))
+    }
+
+    /// A fingerprint of anything.
+    pub fn of(value: &impl Serialize) -> Self {
+        Self::digest(value)
     }
 
     fn digest(value: &impl Serialize) -> Self {

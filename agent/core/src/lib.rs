@@ -20,17 +20,20 @@ mod unit;
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
-    Container, Desired, DesiredApp, EnvVar, HostPort, Limits, Network, Port, Protocol, PullPolicy,
-    RestartPolicy, SpecError, ValidApp,
+    AppNames, AppSpec, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File, Handler, Hook,
+    Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe, ProbeKind, Probes,
+    Protocol, PullPolicy, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme, Seccomp, Security,
+    Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp, Volume,
 };
 pub use hash::SpecHash;
-pub use memory::{Failure, Memory, Outcome, Step, Termination};
+pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};
 pub use observed::{
     ContainerId, ContainerState, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim, Role,
     World,
 };
 pub use plan::{
-    Action, AppPlan, CreateSpec, Join, Plan, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
+    Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
+    Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};

@@ -2,6 +2,7 @@
 //! It is not stored: after a restart of the agent every wait begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use skerry_terms::{AppKey, reasons};
@@ -10,8 +11,8 @@ use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
 use crate::plan::Action;
 use crate::unit::{Unit, units};
 use crate::{
-    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, Role, SpecHash,
-    WallMillis, World,
+    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, ProbeKind, Resources,
+    Role, SpecHash, WallMillis, World,
 };
 
 /// A container that ran this long is healthy: its next end counts as the first. Kubernetes' figure.
@@ -26,6 +27,12 @@ pub struct Memory {
     fresh: BTreeSet<(AppKey, Role, SpecHash)>,
     /// For each living container that joined a sandbox: which run of which sandbox it was first seen with.
     networks: BTreeMap<ContainerId, Joined>,
+    /// What the volumes of files hold, as they were written last.
+    projected: BTreeMap<AppKey, SpecHash>,
+    /// The names of other apps that a container was given last.
+    named: BTreeMap<ContainerId, BTreeMap<String, IpAddr>>,
+    /// What the probes of living containers say. A probe that has not yet come to a verdict is not in it.
+    probes: BTreeMap<(ContainerId, ProbeKind), ProbeVerdict>,
     /// What the executor does at this moment. Written by the shell.
     executing: BTreeMap<AppKey, Step>,
     /// The containers that the lists under way stop or remove: whatever the last look said, they no longer serve.
@@ -70,6 +77,12 @@ pub(crate) enum Subject {
     Pull(Role),
     /// Create or start.
     Launch(Role),
+    /// Change in place.
+    Update(Role),
+    /// Write the files of volumes.
+    Project,
+    /// Write the names of other apps.
+    Names(ContainerId),
     /// Stop or remove.
     Cleanup,
 }
@@ -93,8 +106,21 @@ pub enum Step {
     Pull { role: Role, hash: SpecHash, image: String },
     Create { role: Role, hash: SpecHash },
     Start { role: Role, hash: SpecHash },
+    PostStart { role: Role, hash: SpecHash, name: String },
+    Project { digest: SpecHash },
+    Update { id: ContainerId, role: Role, hash: SpecHash, resources: Resources },
+    Names { id: ContainerId, names: BTreeMap<String, IpAddr> },
     Stop,
     Remove,
+    Discard,
+}
+
+/// What a probe says, after its thresholds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeVerdict {
+    pub ok: bool,
+    /// For people, when it is not: what the last try met.
+    pub message: String,
 }
 
 /// How a step went.
@@ -118,9 +144,16 @@ impl Memory {
         let Some(first) = actions.first() else { return };
         self.begin(app, first.step());
         let ids = actions.iter().flat_map(|action| match action {
-            Action::Stop { ids, why: _ } => ids.clone(),
+            Action::Stop { ids, grace: _, why: _ } => ids.clone(),
             Action::Remove { id, why: _ } => vec![id.clone()],
-            Action::Pull { .. } | Action::Create(_) | Action::Start { .. } => Vec::new(),
+            Action::Pull { .. }
+            | Action::Project(_)
+            | Action::Create(_)
+            | Action::Start { .. }
+            | Action::PostStart { .. }
+            | Action::Update { .. }
+            | Action::Names { .. }
+            | Action::Discard => Vec::new(),
         });
         self.doomed.insert(app.clone(), ids.collect());
     }
@@ -141,6 +174,16 @@ impl Memory {
         self.executing.get(app)
     }
 
+    /// A probe has come to a verdict, or to another one than before.
+    pub fn probed(&mut self, id: &ContainerId, kind: ProbeKind, verdict: ProbeVerdict) {
+        self.probes.insert((id.clone(), kind), verdict);
+    }
+
+    /// What a probe of a container says. Absent until its thresholds are met for the first time.
+    pub fn probe(&self, id: &ContainerId, kind: ProbeKind) -> Option<&ProbeVerdict> {
+        self.probes.get(&(id.clone(), kind))
+    }
+
     /// True while a list is under way that stops or removes the container.
     pub(crate) fn is_doomed(&self, app: &AppKey, id: &ContainerId) -> bool {
         self.doomed.get(app).is_some_and(|ids| ids.contains(id))
@@ -153,7 +196,13 @@ impl Memory {
             Step::Create { role, hash } | Step::Start { role, hash } => {
                 (Subject::Launch(role.clone()), Some(hash.clone()))
             }
-            Step::Stop | Step::Remove => (Subject::Cleanup, None),
+            Step::PostStart { role, hash, name: _ } => (Subject::Launch(role.clone()), Some(hash.clone())),
+            Step::Update { id: _, role, hash, resources: _ } => {
+                (Subject::Update(role.clone()), Some(hash.clone()))
+            }
+            Step::Project { digest } => (Subject::Project, Some(digest.clone())),
+            Step::Names { id, names: _ } => (Subject::Names(id.clone()), None),
+            Step::Stop | Step::Remove | Step::Discard => (Subject::Cleanup, None),
         };
         let key = (app.clone(), subject);
         let (reason, message) = match outcome {
@@ -177,7 +226,18 @@ impl Memory {
                 // Whether it can be started is not yet known: earlier failures to start stay remembered.
                 return;
             }
-            Step::Start { .. } | Step::Stop | Step::Remove => {}
+            Step::Project { digest } => {
+                self.projected.insert(app.clone(), digest.clone());
+            }
+            Step::Names { id, names } => {
+                self.named.insert(id.clone(), names.clone());
+            }
+            Step::Start { .. }
+            | Step::PostStart { .. }
+            | Step::Update { .. }
+            | Step::Stop
+            | Step::Remove
+            | Step::Discard => {}
         }
         self.failures.remove(key);
     }
@@ -187,7 +247,14 @@ impl Memory {
     pub fn note(&mut self, desired: &Desired, observed: &Observed, now: Monotonic) {
         let Observed::Known(world) = observed else { return };
         for (id, owner, state) in newest_runs(world) {
-            let ContainerState::Exited { exit_code, oom_killed, started_at, finished_at, error: _ } = *state
+            let ContainerState::Exited {
+                exit_code,
+                oom_killed,
+                started_at,
+                finished_at,
+                error: _,
+                message: _,
+            } = *state
             else {
                 continue;
             };
@@ -285,17 +352,23 @@ impl Memory {
             .iter()
             .filter_map(|(key, app)| match app {
                 DesiredApp::Valid(app) => Some((key, units(app))),
-                DesiredApp::Unsupported { .. } => None,
+                DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. } => None,
             })
             .collect();
         let known = |app: &AppKey, role: &Role, hash: &SpecHash| {
             roles.get(app).is_some_and(|units| units.iter().any(|u| u.role == *role && u.hash == *hash))
         };
+        self.probes.retain(|(id, _), _| world.containers.get(id).is_some_and(|found| found.state.is_alive()));
+        self.named.retain(|id, _| world.containers.contains_key(id));
+        self.projected.retain(|app, _| desired.apps.contains_key(app));
         self.crashes.retain(|(app, role), crash| known(app, role, &crash.hash));
         self.fresh.retain(|(app, role, hash)| known(app, role, hash));
         self.failures.retain(|(app, subject), failure| match (subject, &failure.hash) {
             (Subject::Pull(role) | Subject::Launch(role), Some(hash)) => known(app, role, hash),
-            (Subject::Pull(_) | Subject::Launch(_), None) => false,
+            (Subject::Update(role), Some(hash)) => known(app, role, hash),
+            (Subject::Project, Some(_)) => desired.apps.contains_key(app),
+            (Subject::Names(id), _) => world.containers.contains_key(id),
+            (Subject::Pull(_) | Subject::Launch(_) | Subject::Update(_) | Subject::Project, None) => false,
             (Subject::Cleanup, _) => {
                 desired.apps.contains_key(app)
                     || world.containers.values().any(|c| c.ownership().is_some_and(|owner| owner.app == *app))

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use skerry_terms::{AppKey, ContainerName};
 
-use crate::{HostPort, SpecHash, WallMillis};
+use crate::{HostPort, Resources, SpecHash, WallMillis};
 
 /// Docker's id of a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,8 @@ pub struct World {
     pub unclear: BTreeMap<AppKey, String>,
     /// Ports in state LISTEN (TCP) or bound (UDP) in the box's own network namespace.
     pub listeners: BTreeSet<Listener>,
+    /// Apps for which the box keeps something beside containers: folders of volumes.
+    pub kept: BTreeSet<AppKey>,
 }
 
 /// A port that some process of the box holds.
@@ -60,6 +63,12 @@ pub struct ObservedContainer {
     pub host_network: bool,
     /// Name or id of the container whose network it joined.
     pub joined: Option<String>,
+    /// Its address in Docker's network, while it runs and has a network of its own.
+    pub ip: Option<IpAddr>,
+    /// What it was given, as Docker says; for one of ours. Requests of memory are not told by Docker.
+    pub resources: Resources,
+    /// How much of which `skerry.dev/NAME` resource it was given, as its label says.
+    pub devices: BTreeMap<String, u64>,
 }
 
 /// A port of the node that a container has.
@@ -121,6 +130,8 @@ pub enum ContainerState {
         finished_at: WallMillis,
         /// Docker's own words, when it has some.
         error: String,
+        /// The container's own last words. Empty when it left none.
+        message: String,
     },
     /// Docker is removing it.
     Removing,

@@ -14,12 +14,15 @@ mod tests;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use skerry_terms::{AppKey, NodeName};
+use skerry_terms::{AppKey, NodeName, reasons};
 
 use crate::{
-    Container, ContainerId, Desired, DesiredApp, HostPort, Limits, Memory, Monotonic, Observed,
-    ObservedContainer, Port, Role, SpecHash, Step, World,
+    Container, ContainerId, Desired, DesiredApp, Device, Dns, File, Hook, HostPort, Memory, Monotonic,
+    Observed, ObservedContainer, Port, RegistryAuth, Resources, Role, Security, Sensitive, SpecHash, Step,
+    TerminationMessage, Volume, World,
 };
 
 use crate::unit::units;
@@ -50,8 +53,13 @@ pub enum Action {
         role: Role,
         hash: SpecHash,
         image: String,
+        /// Credentials whose pattern matches the image, the best match first. Without any, the registry is asked without.
+        auths: Vec<RegistryAuth>,
         why: Why,
     },
+    /// Brings the files of the app's volumes on the box to what they shall be, each volume at once. Containers that mount them see
+    /// the new files; nothing is restarted.
+    Project(Box<Projection>),
     Create(Box<CreateSpec>),
     /// By name: the container may have been created by the action before.
     Start {
@@ -59,15 +67,38 @@ pub enum Action {
         hash: SpecHash,
         name: String,
     },
-    /// All at once: SIGTERM, the container's own grace period, SIGKILL.
+    /// After the start of the container with this name.
+    PostStart {
+        role: Role,
+        hash: SpecHash,
+        name: String,
+        hook: Hook,
+    },
+    /// Changes what Docker can change in a container that is there.
+    Update {
+        id: ContainerId,
+        role: Role,
+        hash: SpecHash,
+        resources: Resources,
+    },
+    /// Makes these names resolve in a container that is there, and no others of ours: the whole list.
+    Names {
+        id: ContainerId,
+        names: BTreeMap<String, IpAddr>,
+    },
+    /// All at once: the container's own preStop hook, SIGTERM, the grace period, SIGKILL.
     Stop {
         ids: Vec<ContainerId>,
+        /// For hook and SIGTERM together. Absent: the one that the container was created with.
+        grace: Option<Duration>,
         why: Why,
     },
     Remove {
         id: ContainerId,
         why: Why,
     },
+    /// Removes what the box keeps for an app of which no container is left, except local volumes that are to be retained.
+    Discard,
 }
 
 /// Why an action is taken; for the log.
@@ -87,6 +118,30 @@ pub enum Why {
     NotDesired,
     /// Every container of the app has ended for good; its network is not needed any more.
     AllEnded,
+    /// A liveness or startup probe failed.
+    Unhealthy,
+    /// The postStart hook failed.
+    HookFailed,
+}
+
+/// The files of an app's volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    pub app: AppKey,
+    /// The group that owns the files.
+    pub fs_group: Option<u32>,
+    pub volumes: Vec<ProjectedVolume>,
+    /// Fingerprint of all of it: what [`Memory`] remembers as written.
+    pub digest: SpecHash,
+}
+
+/// One volume of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectedVolume {
+    pub name: String,
+    /// The files must not reach a disk.
+    pub secret: bool,
+    pub files: Vec<File>,
 }
 
 /// Everything that Docker must be told to create one container.
@@ -104,50 +159,116 @@ pub struct CreateSpec {
     pub image: Option<String>,
     pub command: Vec<String>,
     pub args: Vec<String>,
-    pub env: Vec<crate::EnvVar>,
+    pub working_dir: Option<String>,
+    /// Expanded, in the order in which they are set. Values may be secret.
+    pub env: Vec<(String, Sensitive)>,
     /// Ports to expose, and those of the node that lead to them.
     pub ports: Vec<Port>,
-    pub limits: Limits,
+    pub resources: Resources,
+    /// What the `skerry.dev/NAME` resources that it has stand for; by NAME, with how much of it it has.
+    pub devices: BTreeMap<String, (u64, Device)>,
+    /// Volumes that the container mounts, in the order of the spec. For a sandbox those that it must hold.
+    pub mounts: Vec<BoundMount>,
+    /// Groups of every process, beside its own.
+    pub groups: Vec<u32>,
+    /// The group that owns the volumes.
+    pub fs_group: Option<u32>,
+    pub security: Security,
+    pub termination_message: Option<TerminationMessage>,
+    pub stdin: bool,
+    pub tty: bool,
+    pub pre_stop: Option<Hook>,
     pub join: Join,
+    pub pid: Namespace,
+    pub ipc: Namespace,
     /// Seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Which network a container is created in.
+/// A volume, and where the container sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Join {
+pub struct BoundMount {
+    /// Name of the volume within the app.
+    pub name: String,
+    pub volume: Volume,
+    pub path: String,
+    pub read_only: bool,
+    /// Expanded; empty for all of the volume.
+    pub sub_path: String,
+}
+
+/// Whose namespace a container lives in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Namespace {
+    /// Its own.
+    #[default]
+    Private,
+    /// Its own, and others may join it.
+    Shareable,
     Host,
-    /// Docker's default bridge, with this host name.
-    Bridge {
-        hostname: String,
-    },
-    /// The network namespace of the container with this name.
+    /// That of the container with this name.
     Container {
         name: String,
     },
+}
+
+/// What only the container that owns the network has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkOwner {
+    pub hostname: String,
+    pub dns: Dns,
+    /// Lines of /etc/hosts: the spec's host aliases, then the names of other apps as they are at the time of creation.
+    pub hosts: Vec<(String, IpAddr)>,
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// Which network a container is created in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Join {
+    /// The box's own.
+    Host(NetworkOwner),
+    /// Docker's default bridge.
+    Bridge(NetworkOwner),
+    /// The network namespace of the container with this name.
+    Container { name: String },
 }
 
 impl Action {
     /// True if the action takes nothing away: neither a running container nor one that ended.
     pub fn only_adds(&self) -> bool {
         match self {
-            Action::Pull { .. } | Action::Create(_) | Action::Start { .. } => true,
-            Action::Stop { .. } | Action::Remove { .. } => false,
+            Action::Pull { .. }
+            | Action::Project(_)
+            | Action::Create(_)
+            | Action::Start { .. }
+            | Action::PostStart { .. }
+            | Action::Update { .. }
+            | Action::Names { .. } => true,
+            Action::Stop { .. } | Action::Remove { .. } | Action::Discard => false,
         }
     }
 
     /// The step that the executor announces and [`Memory`] records.
     pub fn step(&self) -> Step {
         match self {
-            Action::Pull { role, hash, image, why: _ } => {
+            Action::Pull { role, hash, image, auths: _, why: _ } => {
                 Step::Pull { role: role.clone(), hash: hash.clone(), image: image.clone() }
             }
+            Action::Project(projection) => Step::Project { digest: projection.digest.clone() },
             Action::Create(spec) => Step::Create { role: spec.role.clone(), hash: spec.hash.clone() },
             Action::Start { role, hash, name: _ } => Step::Start { role: role.clone(), hash: hash.clone() },
+            Action::PostStart { role, hash, name, hook: _ } => {
+                Step::PostStart { role: role.clone(), hash: hash.clone(), name: name.clone() }
+            }
+            Action::Update { id, role, hash, resources } => {
+                Step::Update { id: id.clone(), role: role.clone(), hash: hash.clone(), resources: *resources }
+            }
+            Action::Names { id, names } => Step::Names { id: id.clone(), names: names.clone() },
             Action::Stop { .. } => Step::Stop,
             Action::Remove { .. } => Step::Remove,
+            Action::Discard => Step::Discard,
         }
     }
 }
@@ -191,7 +312,17 @@ fn plan_known(desired: &Desired, world: &World, memory: &Memory, now: Monotonic)
                 app::plan_app(&view, &ports)
             }
             Some(DesiredApp::Unsupported { revision, why }) => (
-                AppPlan { actions: Vec::new(), verdict: Verdict::unsupported(revision, why, &containers) },
+                AppPlan {
+                    actions: Vec::new(),
+                    verdict: Verdict::unsupported(revision, reasons::UNSUPPORTED, why, &containers),
+                },
+                None,
+            ),
+            Some(DesiredApp::Refused { revision, why }) => (
+                AppPlan {
+                    actions: Vec::new(),
+                    verdict: Verdict::unsupported(revision, reasons::POLICY_REFUSED, why, &containers),
+                },
                 None,
             ),
             None => app::plan_removal(key, &containers, memory, now),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
-use skerry_agent_core::{CreateSpec, EnvVar, Join, Limits, Port, Protocol};
+use skerry_agent_core::{CreateSpec, Join, Port, Protocol, Resources, Sensitive};
 use skerry_terms::labels;
 
 use super::pause;
@@ -32,23 +32,35 @@ pub(super) fn body(spec: &CreateSpec, cores: u64) -> ContainerCreateBody {
         image,
         command,
         args,
+        working_dir: _,
         env,
         ports,
-        limits,
+        resources,
+        devices: _,
+        mounts: _,
+        groups: _,
+        fs_group: _,
+        security: _,
+        termination_message: _,
+        stdin: _,
+        tty: _,
+        pre_stop: _,
         join,
+        pid: _,
+        ipc: _,
         grace_seconds,
         labels: _,
         annotations: _,
     } = spec;
     let (network_mode, hostname) = match join {
-        Join::Host => ("host".to_owned(), None),
-        Join::Bridge { hostname } => ("bridge".to_owned(), Some(hostname.clone())),
+        Join::Host(_) => ("host".to_owned(), None),
+        Join::Bridge(owner) => ("bridge".to_owned(), Some(owner.hostname.clone())),
         Join::Container { name } => (format!("container:{name}"), None),
     };
     // Docker refuses ports on a container that joins another's network, and ignores them in the node's own.
     let ports: &[Port] = match join {
-        Join::Bridge { .. } => ports,
-        Join::Host | Join::Container { .. } => &[],
+        Join::Bridge(_) => ports,
+        Join::Host(_) | Join::Container { .. } => &[],
     };
     let entrypoint = match image {
         Some(_) => (!command.is_empty()).then(|| command.clone()),
@@ -59,7 +71,7 @@ pub(super) fn body(spec: &CreateSpec, cores: u64) -> ContainerCreateBody {
         entrypoint,
         cmd: (!args.is_empty()).then(|| args.clone()),
         env: (!env.is_empty())
-            .then(|| env.iter().map(|EnvVar { name, value }| format!("{name}={value}")).collect()),
+            .then(|| env.iter().map(|(name, Sensitive(value))| format!("{name}={value}")).collect()),
         labels: Some(all_labels(spec)),
         exposed_ports: (!ports.is_empty()).then(|| ports.iter().map(docker_port).collect()),
         hostname,
@@ -80,14 +92,19 @@ pub(super) fn body(spec: &CreateSpec, cores: u64) -> ContainerCreateBody {
                 ])),
             }),
             init: Some(false),
-            ..limited(limits, cores)
+            ..limited(resources, cores)
         }),
         ..Default::default()
     }
 }
 
-fn limited(limits: &Limits, cores: u64) -> HostConfig {
-    let Limits { cpu_millis, memory_bytes } = limits;
+fn limited(resources: &Resources, cores: u64) -> HostConfig {
+    let Resources {
+        cpu_limit_millis: cpu_millis,
+        memory_limit_bytes: memory_bytes,
+        cpu_request_millis: _,
+        memory_request_bytes: _,
+    } = resources;
     let nano_cpus = cpu_millis.map(|millis| {
         let millis = millis.get().max(CPU_MILLIS_MIN).min(cores.saturating_mul(1000));
         i64::try_from(millis.saturating_mul(NANOS_PER_MILLI)).unwrap_or(i64::MAX)
@@ -147,7 +164,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::num::{NonZeroU16, NonZeroU64};
 
-    use skerry_agent_core::Role;
+    use skerry_agent_core::{Namespace, NetworkOwner, Role, Security};
 
     use super::*;
 
@@ -163,15 +180,31 @@ mod tests {
             image: Some("busybox:1".to_owned()),
             command: vec!["sh".to_owned()],
             args: vec!["-c".to_owned(), "exit".to_owned()],
-            env: vec![EnvVar { name: "A".to_owned(), value: "b=c".to_owned() }],
+            working_dir: None,
+            env: vec![("A".to_owned(), Sensitive("b=c".to_owned()))],
             ports: vec![Port {
                 container_port: NonZeroU16::MIN,
                 protocol: Protocol::Udp,
                 host_port: NonZeroU16::new(99),
                 host_ip: None,
             }],
-            limits: Limits { cpu_millis: NonZeroU64::new(1), memory_bytes: NonZeroU64::new(1 << 26) },
-            join: Join::Bridge { hostname: "b".to_owned() },
+            resources: Resources {
+                cpu_limit_millis: NonZeroU64::new(1),
+                memory_limit_bytes: NonZeroU64::new(1 << 26),
+                ..Default::default()
+            },
+            devices: BTreeMap::new(),
+            mounts: Vec::new(),
+            groups: Vec::new(),
+            fs_group: None,
+            security: Security::default(),
+            termination_message: None,
+            stdin: false,
+            tty: false,
+            pre_stop: None,
+            join: Join::Bridge(NetworkOwner { hostname: "b".to_owned(), ..Default::default() }),
+            pid: Namespace::Private,
+            ipc: Namespace::Private,
             grace_seconds: 7,
             labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
             annotations: BTreeMap::from([("note".to_owned(), "x".to_owned())]),
@@ -213,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_cpu_limit_above_the_box_is_the_whole_box() {
-        let limits = Limits { cpu_millis: NonZeroU64::new(64_000), memory_bytes: None };
+        let limits = Resources { cpu_limit_millis: NonZeroU64::new(64_000), ..Default::default() };
         assert_eq!(limited(&limits, 2).nano_cpus, Some(2_000_000_000));
     }
 

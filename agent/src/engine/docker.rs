@@ -1,5 +1,7 @@
 //! The real engine: Docker through its socket. Each call has a bound of its own, and what Docker means by "already so" counts as done.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,8 +13,10 @@ use bollard::query_parameters::{
 };
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt};
-use skerry_agent_core::{ContainerId, CreateSpec, Desired, Observed};
-use skerry_terms::Chain;
+use skerry_agent_core::{
+    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources,
+};
+use skerry_terms::{AppKey, Chain};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::info;
 
@@ -178,7 +182,7 @@ impl Engine for Docker {
         }
     }
 
-    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+    async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
         let client = self.client().await?;
         let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
         drain(client.create_image(Some(options), None, None)).await
@@ -218,7 +222,7 @@ impl Engine for Docker {
         bounded(WORK_TIMEOUT, self.client().await?.start_container(name, None)).await
     }
 
-    async fn stop(&self, id: &ContainerId) -> Result<(), EngineError> {
+    async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<(), EngineError> {
         let client = self.client().await?;
         let timeout = lock(&self.inspected).grace(id).saturating_add(STOP_MARGIN);
         let stop = async {
@@ -253,6 +257,26 @@ impl Engine for Docker {
             }
         };
         bounded(WORK_TIMEOUT, remove).await
+    }
+
+    async fn project(&self, _projection: &Projection) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn hook(&self, _name: &str, _hook: &Hook) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn update(&self, _id: &ContainerId, _resources: &Resources) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn names(&self, _id: &ContainerId, _names: &BTreeMap<String, IpAddr>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn discard(&self, _app: &AppKey) -> Result<(), EngineError> {
+        Ok(())
     }
 
     async fn watch(&self, signals: mpsc::Sender<Signal>) {

@@ -76,19 +76,27 @@ async fn run<E: Engine>(
         let step = action.step();
         let _ = tell.send(Progress::Began { app: app.clone(), step: step.clone() }).await;
         let done = match &action {
-            Action::Pull { image, .. } => {
+            Action::Pull { image, auths, .. } => {
                 log(app, &action);
                 // Dropping the pull ends it on Docker's side, too; nothing else is left behind.
                 tokio::select! {
                     biased;
                     () = stops.outdated.cancelled() => return Ok(()),
                     () = stops.ending.cancelled() => return Ok(()),
-                    done = engine.pull(image) => done,
+                    done = engine.pull(image, auths) => done,
                 }
             }
-            Action::Create(_) | Action::Start { .. } | Action::Stop { .. } | Action::Remove { .. } => {
+            Action::Project(_)
+            | Action::Create(_)
+            | Action::Start { .. }
+            | Action::PostStart { .. }
+            | Action::Update { .. }
+            | Action::Names { .. }
+            | Action::Stop { .. }
+            | Action::Remove { .. }
+            | Action::Discard => {
                 log(app, &action);
-                act(engine, &action).await
+                act(engine, app, &action).await
             }
         };
         let outcome = match done {
@@ -113,13 +121,18 @@ async fn run<E: Engine>(
     Ok(())
 }
 
-async fn act<E: Engine>(engine: &E, action: &Action) -> Result<(), EngineError> {
+async fn act<E: Engine>(engine: &E, app: &AppKey, action: &Action) -> Result<(), EngineError> {
     match action {
-        Action::Pull { image, .. } => engine.pull(image).await,
+        Action::Pull { image, auths, .. } => engine.pull(image, auths).await,
+        Action::Project(projection) => engine.project(projection).await,
+        Action::PostStart { name, hook, .. } => engine.hook(name, hook).await,
+        Action::Update { id, resources, .. } => engine.update(id, resources).await,
+        Action::Names { id, names } => engine.names(id, names).await,
+        Action::Discard => engine.discard(app).await,
         Action::Create(spec) => engine.create(spec).await,
         Action::Start { name, .. } => engine.start(name).await,
         // Side by side: each has a grace period of its own. All are waited for, whatever becomes of one.
-        Action::Stop { ids, why: _ } => join_all(ids.iter().map(|id| engine.stop(id)))
+        Action::Stop { ids, grace, why: _ } => join_all(ids.iter().map(|id| engine.stop(id, *grace)))
             .await
             .into_iter()
             .collect::<Result<Vec<()>, _>>()
@@ -135,15 +148,23 @@ fn reason(action: &Action, error: &EngineError) -> &'static str {
         (Action::Create(_) | Action::Start { .. }, EngineError::PortTaken { .. }) => reasons::PORT_CONFLICT,
         (Action::Create(_), _) => reasons::CREATE_FAILED,
         (Action::Start { .. }, _) => reasons::START_FAILED,
-        (Action::Stop { .. } | Action::Remove { .. }, _) => reasons::CLEANUP_FAILED,
+        (Action::Project(_) | Action::Names { .. }, _) => reasons::MOUNT_FAILED,
+        (Action::PostStart { .. }, _) => reasons::POST_START_FAILED,
+        (Action::Update { .. }, _) => reasons::UPDATE_FAILED,
+        (Action::Stop { .. } | Action::Remove { .. } | Action::Discard, _) => reasons::CLEANUP_FAILED,
     }
 }
 
 fn verb(action: &Action) -> &'static str {
     match action {
         Action::Pull { .. } => "pull",
+        Action::Project(_) => "project",
         Action::Create(_) => "create",
         Action::Start { .. } => "start",
+        Action::PostStart { .. } => "postStart",
+        Action::Update { .. } => "update",
+        Action::Names { .. } => "names",
+        Action::Discard => "discard",
         Action::Stop { .. } => "stop",
         Action::Remove { .. } => "remove",
     }
@@ -157,8 +178,12 @@ fn log(app: &AppKey, action: &Action) {
         Action::Create(spec) => {
             info!("{verb} container={} app={app} revision={}", spec.name, spec.revision);
         }
-        Action::Start { name, .. } => info!("{verb} container={name} app={app}"),
-        Action::Stop { ids, why } => {
+        Action::Start { name, .. } | Action::PostStart { name, .. } => {
+            info!("{verb} container={name} app={app}");
+        }
+        Action::Update { id, .. } | Action::Names { id, .. } => info!("{verb} container={id} app={app}"),
+        Action::Project(_) | Action::Discard => info!("{verb} app={app}"),
+        Action::Stop { ids, grace: _, why } => {
             for id in ids {
                 info!("{verb} container={id} app={app} why={}", why_text(*why));
             }
@@ -176,5 +201,7 @@ fn why_text(why: Why) -> &'static str {
         Why::NetworkGone => "NetworkGone",
         Why::NotDesired => "NotDesired",
         Why::AllEnded => "AllEnded",
+        Why::Unhealthy => "Unhealthy",
+        Why::HookFailed => "HookFailed",
     }
 }

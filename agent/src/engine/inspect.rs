@@ -94,6 +94,7 @@ pub(super) fn details(response: ContainerInspectResponse) -> Result<Details, Eng
             started_at: started_at.unwrap_or_default(),
             finished_at: state.finished_at.as_deref().and_then(time).or(started_at).unwrap_or_default(),
             error: state.error.unwrap_or_default(),
+            message: String::new(),
         },
         ContainerStateStatusEnum::REMOVING => ContainerState::Removing,
         ContainerStateStatusEnum::DEAD => ContainerState::Dead,

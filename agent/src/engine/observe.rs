@@ -10,7 +10,7 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt, TryStreamExt, stream};
 use skerry_agent_core::{
     ContainerId, ContainerState, Desired, DesiredApp, HostPort, ObservedContainer, Owner, Ownership,
-    PortClaim, Protocol, Role, WallMillis, World, images_to_inspect,
+    PortClaim, Protocol, Resources, Role, WallMillis, World, images_to_inspect,
 };
 use skerry_terms::{AppKey, NodeName, labels};
 use tracing::warn;
@@ -84,13 +84,13 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .buffered(CALLS)
         .try_collect()
         .await?;
-    Ok(World { containers, images, unclear, listeners })
+    Ok(World { containers, images, unclear, listeners, kept: BTreeSet::new() })
 }
 
 fn asks_for_ports(desired: &Desired) -> bool {
     desired.apps.values().any(|app| match app {
         DesiredApp::Valid(app) => app.host_ports().next().is_some(),
-        DesiredApp::Unsupported { .. } => false,
+        DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. } => false,
     })
 }
 
@@ -129,6 +129,9 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
         ports: ports(summary.ports.unwrap_or_default()),
         host_network: false,
         joined: None,
+        ip: None,
+        resources: Resources::default(),
+        devices: BTreeMap::new(),
     };
     set_network(&mut container, &summary.host_config.and_then(|host| host.network_mode).unwrap_or_default());
     Ok(Listed { id: ContainerId(id), state: listed.to_string(), container })

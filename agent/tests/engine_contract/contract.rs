@@ -86,14 +86,14 @@ async fn one_container_lives_and_ends<E: Engine>(bench: &Bench<E>, signals: &mut
 
     let error = bench.engine.remove(&id).await.expect_err("it runs");
     assert!(matches!(error, EngineError::Refused { .. }), "{error:?}");
-    bench.engine.stop(&id).await.expect("stopped");
+    bench.engine.stop(&id, None).await.expect("stopped");
     let (_, ended) = bench.state(&desired, &spec.name).await.expect("there");
     let ContainerState::Exited { started_at, finished_at, .. } = ended else { panic!("{ended:?}") };
     assert!(started_at <= finished_at);
-    bench.engine.stop(&id).await.expect("what has ended counts as stopped");
+    bench.engine.stop(&id, None).await.expect("what has ended counts as stopped");
     bench.engine.remove(&id).await.expect("removed");
     assert_eq!(bench.state(&desired, &spec.name).await, None);
-    bench.engine.stop(&id).await.expect("what is gone counts as stopped");
+    bench.engine.stop(&id, None).await.expect("what is gone counts as stopped");
     bench.engine.remove(&id).await.expect("what is gone counts as removed");
 }
 
@@ -102,7 +102,7 @@ async fn what_cannot_be_is_refused<E: Engine>(bench: &Bench<E>) {
     assert_eq!(bench.look(&wanted).await.images.get(&bench.missing_image), Some(&false));
     let error = bench.engine.create(&create_specs(&wanted)[0]).await.expect_err("no image");
     assert!(error.to_string().contains("No such image"), "{error}");
-    let error = bench.engine.pull(&bench.missing_image).await.expect_err("no such image anywhere");
+    let error = bench.engine.pull(&bench.missing_image, &[]).await.expect_err("no such image anywhere");
     assert!(matches!(error, EngineError::Refused { .. }), "{error:?}");
     bench.engine.start("skerry_nothing_of_this_name").await.expect_err("no such container");
 
@@ -144,7 +144,7 @@ async fn a_sandbox_is_joined<E: Engine>(bench: &Bench<E>) {
     );
     assert!(again.apps.values().all(|app| app.actions.is_empty()), "it is as desired: {again:?}");
     for (id, _) in world.containers.iter().filter(|(_, container)| container.ownership().is_some()) {
-        bench.engine.stop(id).await.expect("stopped");
+        bench.engine.stop(id, None).await.expect("stopped");
         bench.engine.remove(id).await.expect("removed");
     }
 }
@@ -170,7 +170,7 @@ async fn a_port_is_had_once<E: Engine>(bench: &Bench<E>) {
         ours(&world)[specs[0].name.as_str()].ports.iter().map(|claim| claim.0.port.get()).collect();
     assert_eq!(ports, [bench.port.get()]);
     for (id, _) in world.containers.iter().filter(|(_, container)| container.ownership().is_some()) {
-        bench.engine.stop(id).await.expect("stopped");
+        bench.engine.stop(id, None).await.expect("stopped");
         bench.engine.remove(id).await.expect("removed");
     }
 }

@@ -1,14 +1,16 @@
 //! An engine in memory: a state that the calls change, and a script of faults.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use skerry_agent::engine::{Engine, EngineError, Signal};
 use skerry_agent_core::{
-    ContainerId, ContainerState, CreateSpec, Desired, HostPort, Join, Observed, ObservedContainer, Owner,
-    Ownership, PortClaim, WallMillis, World, images_to_inspect,
+    ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, Join, Observed, ObservedContainer,
+    Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World, images_to_inspect,
 };
+use skerry_terms::AppKey;
 use tokio::sync::{mpsc, watch};
 
 /// What the next matching call does instead of its work.
@@ -162,6 +164,7 @@ impl Entry {
             started_at,
             finished_at,
             error: String::new(),
+            message: String::new(),
         };
         self.container.ports.clear();
     }
@@ -178,10 +181,10 @@ impl Engine for Fake {
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
         let images = wanted.into_iter().map(|image| (image.clone(), state.images.contains(&image))).collect();
-        Observed::Known(World { containers, images, unclear: BTreeMap::new(), listeners: BTreeSet::new() })
+        Observed::Known(World { containers, images, ..World::default() })
     }
 
-    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+    async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
         self.begin("pull", image).await?;
         let mut state = self.state();
         if !state.registry.contains(image) {
@@ -221,7 +224,7 @@ impl Engine for Fake {
                         .find(|(id, entry)| id.0 == *name || entry.container.name == *name);
                     Some(by_name.map(|(id, _)| id.0.clone()).ok_or_else(|| refused("No such container"))?)
                 }
-                Join::Host | Join::Bridge { .. } => None,
+                Join::Host(_) | Join::Bridge(_) => None,
             };
             let publishes = spec.ports.iter().filter_map(|port| {
                 Some(PortClaim(HostPort { protocol: port.protocol, port: port.host_port?, ip: port.host_ip }))
@@ -233,8 +236,11 @@ impl Engine for Fake {
                 owner,
                 state: ContainerState::Created,
                 ports: Vec::new(),
-                host_network: spec.join == Join::Host,
+                host_network: matches!(spec.join, Join::Host(_)),
                 joined,
+                ip: None,
+                resources: spec.resources,
+                devices: BTreeMap::new(),
             };
             state.containers.insert(id, Entry { container, publishes: publishes.collect() });
         }
@@ -266,7 +272,7 @@ impl Engine for Fake {
         Ok(())
     }
 
-    async fn stop(&self, id: &ContainerId) -> Result<(), EngineError> {
+    async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<(), EngineError> {
         self.begin("stop", &id.to_string()).await?;
         {
             let mut state = self.state();
@@ -289,6 +295,31 @@ impl Engine for Fake {
         self.state().containers.remove(id);
         self.changed();
         Ok(())
+    }
+
+    async fn project(&self, projection: &Projection) -> Result<(), EngineError> {
+        self.begin("project", &projection.app.to_string()).await
+    }
+
+    async fn hook(&self, name: &str, _hook: &Hook) -> Result<(), EngineError> {
+        self.begin("hook", name).await
+    }
+
+    async fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), EngineError> {
+        self.begin("update", &id.to_string()).await?;
+        if let Some(entry) = self.state().containers.get_mut(id) {
+            entry.container.resources = *resources;
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn names(&self, id: &ContainerId, _names: &BTreeMap<String, IpAddr>) -> Result<(), EngineError> {
+        self.begin("names", &id.to_string()).await
+    }
+
+    async fn discard(&self, app: &AppKey) -> Result<(), EngineError> {
+        self.begin("discard", &app.to_string()).await
     }
 
     async fn watch(&self, signals: mpsc::Sender<Signal>) {

@@ -112,6 +112,6 @@ async fn a_sandbox_needs_no_registry_and_stops_at_once() {
     );
     let id = skerry_agent_core::ContainerId(cli(&["inspect", "--format", "{{.Id}}", &spec.name]));
     let began = std::time::Instant::now();
-    docker.stop(&id).await.expect("stopped");
+    docker.stop(&id, None).await.expect("stopped");
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }

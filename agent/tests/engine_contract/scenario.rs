@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use prost::Message as _;
 use skerry_agent_core::{
-    Action, CreateSpec, Desired, Held, Memory, Monotonic, Observed, Owner, Ownership, World, plan,
+    Action, CreateSpec, Desired, Held, Host, Memory, Monotonic, Observed, Owner, Ownership, World, plan,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Generation, NodeName, PayloadSet};
@@ -65,7 +65,7 @@ pub fn held(generation: u64, apps: &[App]) -> Held {
 }
 
 pub fn desired(node: &NodeName, apps: &[App]) -> Desired {
-    skerry_agent::decode::desired(node, &payloads(apps)).desired
+    skerry_agent::decode::desired(node, &Host::default(), &payloads(apps)).desired
 }
 
 /// What the planner says to create on an empty box where every image is present, in order.
@@ -75,7 +75,15 @@ pub fn create_specs(desired: &Desired) -> Vec<CreateSpec> {
     actions
         .filter_map(|action| match action {
             Action::Create(spec) => Some(*spec),
-            Action::Pull { .. } | Action::Start { .. } | Action::Stop { .. } | Action::Remove { .. } => None,
+            Action::Pull { .. }
+            | Action::Project(_)
+            | Action::Start { .. }
+            | Action::PostStart { .. }
+            | Action::Update { .. }
+            | Action::Names { .. }
+            | Action::Stop { .. }
+            | Action::Remove { .. }
+            | Action::Discard => None,
         })
         .collect()
 }

@@ -223,6 +223,7 @@ fn container(status: wire::ContainerStatus) -> ContainerReport {
         message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
         started_at: time(started_at_millis),
         exit_code: ended.then_some(exit_code),
+        ..ContainerReport::default()
     }
 }
 

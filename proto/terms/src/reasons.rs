@@ -42,6 +42,26 @@ reasons! {
     CLEANUP_FAILED = "CleanupFailed";
     /// The agent cannot honour the app as it is written, most often because the agent is older than the field.
     UNSUPPORTED = "Unsupported";
+    /// The box's owner does not allow what the app asks for.
+    POLICY_REFUSED = "PolicyRefused";
+    /// Config that the app refers to is not there, or the image's user cannot be verified: no container can be created.
+    CREATE_CONFIG_ERROR = "CreateContainerConfigError";
+    /// A volume could not be made ready on the box.
+    MOUNT_FAILED = "FailedMount";
+    /// A device that the app asks for is held by others.
+    DEVICE_CONFLICT = "DeviceConflict";
+    /// Docker refused to change a container in place.
+    UPDATE_FAILED = "UpdateFailed";
+    /// An init container has not yet ended.
+    POD_INITIALIZING = "PodInitializing";
+    /// A container does not serve, its readiness probe says.
+    NOT_READY = "NotReady";
+    /// A container was killed because a liveness or startup probe failed.
+    UNHEALTHY = "Unhealthy";
+    /// The postStart hook failed, and the container was killed.
+    POST_START_FAILED = "FailedPostStartHook";
+    /// A new revision was not ready in time.
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded";
     /// The Docker Engine does not answer.
     DOCKER_UNAVAILABLE = "DockerUnavailable";
     /// The node has no session with the controller.

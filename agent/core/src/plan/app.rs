@@ -125,7 +125,9 @@ fn actions(view: &AppView<'_>, round: &Round<'_>) -> Vec<Action> {
     for (unit, _, need) in &round.units {
         if let Need::Pull { image, why } = need {
             let image = (*image).to_owned();
-            actions.push(Action::Pull { role: unit.role.clone(), hash: unit.hash.clone(), image, why: *why });
+            let auths = view.app.registry_auths.clone();
+            let (role, hash) = (unit.role.clone(), unit.hash.clone());
+            actions.push(Action::Pull { role, hash, image, auths, why: *why });
         }
     }
     if round.cleanup.is_none() {
@@ -165,7 +167,11 @@ fn stops(disposable: &[&(&ContainerId, &ObservedContainer, Why)]) -> Vec<Action>
                 .filter(|(_, container, _)| container.state.is_alive() && is_sandbox(container) == sandbox)
                 .collect();
             let why = alive.first()?.2;
-            Some(Action::Stop { ids: alive.iter().map(|(id, _, _)| (*id).clone()).collect(), why })
+            Some(Action::Stop {
+                ids: alive.iter().map(|(id, _, _)| (*id).clone()).collect(),
+                grace: None,
+                why,
+            })
         })
         .collect()
 }
@@ -178,7 +184,7 @@ fn stop_idle_sandbox(round: &Round<'_>) -> Option<Action> {
         .all(|(unit, standing, _)| unit.role == Role::Sandbox || matches!(standing, Standing::Ended { .. }));
     match round.units.first() {
         Some((unit, Standing::Serving { id, .. }, _)) if members_ended && unit.role == Role::Sandbox => {
-            Some(Action::Stop { ids: vec![(*id).clone()], why: Why::AllEnded })
+            Some(Action::Stop { ids: vec![(*id).clone()], grace: None, why: Why::AllEnded })
         }
         Some(_) | None => None,
     }

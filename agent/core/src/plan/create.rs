@@ -2,9 +2,11 @@
 
 use super::app::{AppView, Round};
 use super::standing::{Standing, container_name};
-use super::{CreateSpec, Join};
+use std::collections::BTreeMap;
+
+use super::{CreateSpec, Join, Namespace, NetworkOwner};
 use crate::unit::Unit;
-use crate::{Network, Role};
+use crate::{Container, EnvValue, EnvVar, Network, Role, Sensitive};
 
 /// Longest host name that Linux takes.
 const HOSTNAME_MAX: usize = 63;
@@ -19,13 +21,17 @@ pub(super) fn create_spec(
     let all_ports = || app.containers().iter().flat_map(|container| container.ports.clone()).collect();
     let own_ports = || unit.container.map(|container| container.ports.clone()).unwrap_or_default();
     let member = app.has_sandbox() && unit.role != Role::Sandbox;
+    let owner = || NetworkOwner {
+        hostname: hostname(app.hostname.as_deref().unwrap_or(app.key.name())),
+        dns: app.dns.clone(),
+        hosts: Vec::new(),
+        sysctls: app.sysctls.clone(),
+    };
     let (join, ports) = match (app.network, member) {
-        (Network::Host, _) => (Join::Host, Vec::new()),
+        (Network::Host, _) => (Join::Host(owner()), Vec::new()),
         (Network::Bridge, true) => (Join::Container { name: sandbox_name(view, round) }, Vec::new()),
-        (Network::Bridge, false) if unit.role == Role::Sandbox => {
-            (Join::Bridge { hostname: hostname(app.key.name()) }, all_ports())
-        }
-        (Network::Bridge, false) => (Join::Bridge { hostname: hostname(app.key.name()) }, own_ports()),
+        (Network::Bridge, false) if unit.role == Role::Sandbox => (Join::Bridge(owner()), all_ports()),
+        (Network::Bridge, false) => (Join::Bridge(owner()), own_ports()),
     };
     let container = unit.container;
     CreateSpec {
@@ -39,15 +45,39 @@ pub(super) fn create_spec(
         image: container.map(|container| container.image.clone()),
         command: container.map(|container| container.command.clone()).unwrap_or_default(),
         args: container.map(|container| container.args.clone()).unwrap_or_default(),
-        env: container.map(|container| container.env.clone()).unwrap_or_default(),
+        working_dir: container.and_then(|container| container.working_dir.clone()),
+        env: container.map(env).unwrap_or_default(),
         ports,
-        limits: container.map(|container| container.limits).unwrap_or_default(),
+        resources: container.map(|container| container.resources).unwrap_or_default(),
+        devices: BTreeMap::new(),
+        mounts: Vec::new(),
+        groups: app.supplemental_groups.clone(),
+        fs_group: app.fs_group,
+        security: container.map(|container| container.security.clone()).unwrap_or_default(),
+        termination_message: container.map(|container| container.termination_message.clone()),
+        stdin: container.is_some_and(|container| container.stdin),
+        tty: container.is_some_and(|container| container.tty),
+        pre_stop: container.and_then(|container| container.lifecycle.pre_stop.clone()),
         join,
+        pid: Namespace::Private,
+        ipc: Namespace::Private,
         // The sandbox has nothing to finish.
         grace_seconds: if container.is_some() { app.grace.as_secs() } else { 0 },
         labels: app.labels.clone(),
         annotations: app.annotations.clone(),
     }
+}
+
+fn env(container: &Container) -> Vec<(String, Sensitive)> {
+    let values = container.env.iter().filter_map(|EnvVar { name, value }| {
+        let value = match value {
+            EnvValue::Literal(text) | EnvValue::Resolved(text) => Sensitive(text.clone()),
+            EnvValue::Secret(text) => text.clone(),
+            EnvValue::HostIp | EnvValue::PodIp => return None,
+        };
+        Some((name.clone(), value))
+    });
+    values.collect()
 }
 
 /// The name of the sandbox that stands or is created in this round.

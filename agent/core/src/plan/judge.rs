@@ -48,15 +48,23 @@ fn phase(
         Some(Step::Pull { image, .. }) => {
             return (Phase::Pulling, reasons::PULLING_IMAGE, format!("pulling image {image}"));
         }
-        Some(Step::Create { .. } | Step::Start { .. }) => return starting(),
-        Some(Step::Stop | Step::Remove) if !serving => {
+        Some(Step::Create { .. } | Step::Start { .. } | Step::PostStart { .. }) => return starting(),
+        Some(Step::Stop | Step::Remove | Step::Discard) if !serving => {
             return (
                 Phase::Pending,
                 reasons::TERMINATING,
                 "the containers before are being stopped".to_owned(),
             );
         }
-        Some(Step::Stop | Step::Remove) | None => {}
+        Some(
+            Step::Stop
+            | Step::Remove
+            | Step::Discard
+            | Step::Project { .. }
+            | Step::Update { .. }
+            | Step::Names { .. },
+        )
+        | None => {}
     }
     if let Some(conflict) = &round.conflict {
         let phase = if conflict.passing { Phase::Pending } else { Phase::Failed };

@@ -4,17 +4,16 @@ mod invariants;
 mod model;
 mod scenarios;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use skerry_terms::AppKey;
 
 use self::model::Site;
 use super::plan;
 use crate::{
-    Container, ContainerId, ContainerState, Desired, DesiredApp, Limits, Memory, Network, ObservedContainer,
-    Owner, Plan, Port, Protocol, PullPolicy, RestartPolicy, ValidApp, WallMillis,
+    AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Host, Memory, Network,
+    ObservedContainer, Owner, Plan, Port, Protocol, Resources, RestartPolicy, ValidApp, WallMillis,
 };
 
 /// More rounds than any box of these tests needs to settle.
@@ -32,14 +31,8 @@ fn container(name: &str, image: &str, port: Option<u16>) -> Container {
         host_ip: None,
     });
     Container {
-        name: name.parse().expect("a name"),
-        image: image.into(),
-        pull_policy: PullPolicy::IfNotPresent,
-        command: Vec::new(),
-        args: Vec::new(),
-        env: Vec::new(),
         ports: port.into_iter().collect(),
-        limits: Limits::default(),
+        ..Container::new(name.parse().expect("a name"), image.into())
     }
 }
 
@@ -58,17 +51,22 @@ fn app(
 }
 
 fn valid(name: &str, network: Network, policy: RestartPolicy, containers: Vec<Container>) -> ValidApp {
-    let (none, grace) = (BTreeMap::new(), Duration::from_secs(30));
-    ValidApp::new(app_key(name), format!("{name}-1"), policy, grace, network, none.clone(), none, containers)
-        .expect("a valid app")
+    let spec = AppSpec::new(app_key(name), format!("{name}-1"), containers);
+    ValidApp::new(AppSpec { restart_policy: policy, network, ..spec }).expect("a valid app")
 }
 
 fn desired(apps: impl IntoIterator<Item = DesiredApp>) -> Desired {
     let key = |app: DesiredApp| match &app {
         DesiredApp::Valid(valid) => (valid.key.clone(), app),
-        DesiredApp::Unsupported { .. } => (app_key("unsupported"), app),
+        DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. } => (app_key("unsupported"), app),
     };
-    Desired { node: "box-1".parse().expect("a name"), apps: apps.into_iter().map(key).collect() }
+    Desired {
+        node: "box-1".parse().expect("a name"),
+        apps: apps.into_iter().map(key).collect(),
+        complete: true,
+        retired: BTreeSet::new(),
+        host: Host::default(),
+    }
 }
 
 /// Puts a running container on the box that is not ours.
@@ -81,6 +79,9 @@ fn foreign(site: &mut Site, name: &str) -> ContainerId {
         ports: Vec::new(),
         host_network: false,
         joined: None,
+        ip: None,
+        resources: Resources::default(),
+        devices: BTreeMap::new(),
     };
     site.world.containers.insert(id.clone(), container);
     id

@@ -46,7 +46,9 @@ impl Verdict {
     pub(super) fn unknown(app: &DesiredApp, why: &str) -> Self {
         let revision = match app {
             DesiredApp::Valid(app) => app.revision.clone(),
-            DesiredApp::Unsupported { revision, why: _ } => revision.clone(),
+            DesiredApp::Unsupported { revision, why: _ } | DesiredApp::Refused { revision, why: _ } => {
+                revision.clone()
+            }
         };
         Self::plain(revision, Phase::Unknown, reasons::DOCKER_UNAVAILABLE, why.to_owned())
     }
@@ -59,14 +61,15 @@ impl Verdict {
         }
     }
 
-    /// This agent does not understand the app. Whatever runs of it goes on.
+    /// This agent does not understand the app, or may not run it. Whatever runs of it goes on.
     pub(super) fn unsupported(
         revision: &str,
+        reason: &'static str,
         why: &str,
         containers: &[(&ContainerId, &ObservedContainer)],
     ) -> Self {
         let ready = containers.iter().any(|(_, container)| container.state.is_alive());
-        let verdict = Self::plain(revision.to_owned(), Phase::Failed, reasons::UNSUPPORTED, why.to_owned());
+        let verdict = Self::plain(revision.to_owned(), Phase::Failed, reason, why.to_owned());
         Self { ready, ..verdict }
     }
 

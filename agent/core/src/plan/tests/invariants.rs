@@ -139,9 +139,16 @@ fn scenario(draws: &[Draw]) -> Scenario {
 /// The containers that a list of actions stops or removes.
 fn victims(actions: &[Action]) -> Vec<ContainerId> {
     let ids = actions.iter().map(|action| match action {
-        Action::Stop { ids, why: _ } => ids.clone(),
+        Action::Stop { ids, grace: _, why: _ } => ids.clone(),
         Action::Remove { id, why: _ } => vec![id.clone()],
-        Action::Pull { .. } | Action::Create(_) | Action::Start { .. } => Vec::new(),
+        Action::Pull { .. }
+        | Action::Project(_)
+        | Action::Create(_)
+        | Action::Start { .. }
+        | Action::PostStart { .. }
+        | Action::Update { .. }
+        | Action::Names { .. }
+        | Action::Discard => Vec::new(),
     });
     ids.flatten().collect()
 }

@@ -51,7 +51,7 @@ impl Site {
                 assert!(self.id_of(name).is_some(), "A5: {} joins {name}, which is not there", spec.name);
                 Some(name.clone())
             }
-            Join::Host | Join::Bridge { .. } => None,
+            Join::Host(_) | Join::Bridge(_) => None,
         };
         let ports = spec.ports.iter().filter_map(|port| {
             Some(PortClaim(HostPort { protocol: port.protocol, port: port.host_port?, ip: port.host_ip }))
@@ -69,8 +69,11 @@ impl Site {
             owner,
             state: ContainerState::Created,
             ports: Vec::new(),
-            host_network: spec.join == Join::Host,
+            host_network: matches!(spec.join, Join::Host(_)),
             joined,
+            ip: None,
+            resources: spec.resources,
+            devices: spec.devices.iter().map(|(name, (count, _))| (name.clone(), *count)).collect(),
         };
         self.world.containers.insert(id.clone(), container);
         id
@@ -109,6 +112,7 @@ impl Site {
             started_at,
             finished_at,
             error: String::new(),
+            message: String::new(),
         };
         container.ports.clear();
     }
@@ -138,6 +142,12 @@ impl Site {
                     self.end(id, 137);
                 }
             }
+            Action::Update { id, resources, .. } => {
+                self.assert_ours(id);
+                self.world.containers.get_mut(id).expect("it is there").resources = *resources;
+            }
+            Action::Names { id, .. } => self.assert_ours(id),
+            Action::Project(_) | Action::PostStart { .. } | Action::Discard => {}
             Action::Remove { id, .. } => {
                 self.assert_ours(id);
                 let container = self.world.containers.remove(id).expect("A5: it is removed twice");

