@@ -81,6 +81,11 @@ impl App {
         Some(Demand::new(self.key.clone(), self.created, content.spec.clone()))
     }
 
+    /// True if the spec asks for no node at all.
+    pub fn wants_no_replica(&self) -> bool {
+        self.demand().is_some_and(|demand| demand.replicas() == Some(0))
+    }
+
     /// True if nobody knows what the nodes that have this app should have: its spec is wrong, and no good one was seen.
     pub fn is_frozen(&self) -> bool {
         self.content.is_none()
@@ -173,7 +178,12 @@ impl Node {
                 architecture: info.architecture.clone(),
                 operating_system: info.operating_system.clone(),
             }),
-            room: status.allocatable.as_ref().or(status.capacity.as_ref()).map(Amounts::of_node).unwrap_or_default(),
+            room: status
+                .allocatable
+                .as_ref()
+                .or(status.capacity.as_ref())
+                .map(Amounts::of_node)
+                .unwrap_or_default(),
             connected: status.session.is_some(),
             has: status.apps.iter().filter_map(key).collect(),
         }

@@ -48,7 +48,12 @@ impl Amounts {
 
     /// What a node has. What cannot be read counts as not told.
     pub fn of_node(resources: &Resources) -> Self {
-        Self(resources.iter().filter_map(|(name, amount)| Some((name.clone(), whole(name, amount)?))).collect())
+        Self(
+            resources
+                .iter()
+                .filter_map(|(name, amount)| Some((name.clone(), whole(name, amount)?)))
+                .collect(),
+        )
     }
 
     pub fn is_empty(&self) -> bool {
@@ -149,7 +154,10 @@ mod tests {
         let request = amounts(&[("cpu", 500), ("memory", 1), ("skerry.dev/camera", 1)]);
         assert_eq!(free.reserve(&request), Ok(()), "memory that is not told is taken to be enough");
         let shortage = free.reserve(&request).expect_err("one camera");
-        assert_eq!((shortage.resource.as_str(), shortage.requested, shortage.free), ("skerry.dev/camera", 1, 0));
+        assert_eq!(
+            (shortage.resource.as_str(), shortage.requested, shortage.free),
+            ("skerry.dev/camera", 1, 0)
+        );
         assert_eq!(free, amounts(&[("cpu", 500), ("skerry.dev/camera", 0)]));
         assert!(free.reserve(&amounts(&[("skerry.dev/gpu", 1)])).is_err(), "a device that is not listed");
     }

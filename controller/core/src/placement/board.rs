@@ -16,7 +16,9 @@ use super::{Demand, Node, Order};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The node shall have it, in this variant: an index into the payloads of its content.
-    Runs { variant: usize },
+    Runs {
+        variant: usize,
+    },
     /// The node shall have it as soon as it has told what it is.
     Waits,
     Barred(Box<Obstacle>),
@@ -107,7 +109,8 @@ impl Board {
             let new = self.nodes.get(&name).map(|node| self.judge_node(&name, node)).unwrap_or_default();
             let old = self.verdicts.remove(&name).unwrap_or_default();
             let differs = |(key, _): &(&Arc<AppKey>, &Verdict)| old.get(*key) != new.get(*key);
-            let keys: Vec<_> = old.iter().chain(&new).filter(differs).map(|(key, _)| AppKey::clone(key)).collect();
+            let keys: Vec<_> =
+                old.iter().chain(&new).filter(differs).map(|(key, _)| AppKey::clone(key)).collect();
             if !keys.is_empty() {
                 moved.nodes.insert(name.clone());
             }
@@ -154,8 +157,9 @@ impl Board {
             self.orders.get(*key).and_then(|order| self.apps.get(order)).is_some_and(Demand::has_requests)
         };
         !only_reports
-            || choosing
-                .any(|app| reported.contains(&app.key()) || (app.has_requests() && reported.iter().any(takes)))
+            || choosing.any(|app| {
+                reported.contains(&app.key()) || (app.has_requests() && reported.iter().any(takes))
+            })
     }
 
     fn choose(&mut self, nodes: &mut BTreeSet<NodeName>, moved: &mut Moved) {
@@ -217,7 +221,9 @@ impl Board {
                     continue;
                 }
                 let verdict = match app.replicas() {
-                    Some(_) => self.choices.get(app.key()).and_then(|choice| choice.verdicts.get(name)).cloned(),
+                    Some(_) => {
+                        self.choices.get(app.key()).and_then(|choice| choice.verdicts.get(name)).cloned()
+                    }
                     None => everywhere(app, node),
                 };
                 let verdict = match verdict {

@@ -48,7 +48,12 @@ pub fn choose<'a>(
 type Ledgers<'a> = BTreeMap<&'a NodeName, Ledger>;
 
 /// Lets an app that goes to every node in: what it takes, the others do not get.
-fn everywhere<'a>(app: &Demand, round: Round, nodes: &'a BTreeMap<NodeName, Node>, ledgers: &mut Ledgers<'a>) {
+fn everywhere<'a>(
+    app: &Demand,
+    round: Round,
+    nodes: &'a BTreeMap<NodeName, Node>,
+    ledgers: &mut Ledgers<'a>,
+) {
     for (name, node) in nodes {
         let is_there = node.has.contains(app.key());
         if Round::of(is_there) == round
@@ -145,7 +150,8 @@ impl<'a> Candidates<'a> {
         let count = verdicts.len();
         if count < wanted {
             let barred = barred.into_iter();
-            verdicts.extend(barred.map(|(name, obstacle)| (name.clone(), Verdict::Barred(Box::new(obstacle)))));
+            verdicts
+                .extend(barred.map(|(name, obstacle)| (name.clone(), Verdict::Barred(Box::new(obstacle)))));
         }
         Choice { verdicts, wanted, taken: count }
     }

@@ -19,7 +19,9 @@ pub enum Standing {
     /// What the box is has not been told yet, and the app's place depends on it.
     Waits,
     /// The node can have the app, in this variant: an index into the spec's variants, 0 without any.
-    Fits { variant: usize },
+    Fits {
+        variant: usize,
+    },
     Barred(Obstacle),
 }
 
@@ -65,7 +67,10 @@ impl fmt::Display for Obstacle {
             Self::Tainted(Taint { key, value, effect }) => {
                 let value = value.as_deref().filter(|value| !value.is_empty());
                 let equal = value.map(|value| format!("={value}")).unwrap_or_default();
-                write!(f, "the node has the taint {key}{equal}:{effect:?} and spec.placement.tolerations tolerates it not")
+                write!(
+                    f,
+                    "the node has the taint {key}{equal}:{effect:?} and spec.placement.tolerations tolerates it not"
+                )
             }
             Self::Unschedulable => f.write_str("the node is cordoned: its spec.unschedulable is true"),
             Self::InsufficientResources(shortage) => {
