@@ -250,11 +250,12 @@ fn nodes_that_cannot_have_the_app_are_told_and_hold_up_no_other() {
     let names: Vec<NodeName> = (0..30).map(|i| format!("no-{i:02}").parse().expect("a name")).collect();
     let barred = |list: &[&'static str]| -> Vec<(&NodeName, &Obstacle)> {
         let obstacle = |word: &&str| if *word == "cordon" { &cordon } else { &short };
-        names.iter().zip(list.iter().map(|word| obstacle(word))).collect()
+        names.iter().zip(list.iter().map(obstacle)).collect()
     };
     let up = || said(true, Phase::Running, true);
     let web = app("web", "x:1", "{}");
-    let cases: Vec<(Vec<Said>, Vec<&'static str>, usize, [&str; 3], &str)> = vec![
+    type Case = (Vec<Said>, Vec<&'static str>, usize, [&'static str; 3], &'static str);
+    let cases: Vec<Case> = vec![
         (
             vec![up()],
             vec!["cordon"],
