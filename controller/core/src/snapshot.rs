@@ -107,7 +107,6 @@ pub fn desired_set<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
     use crate::placement::tests::{app, key};
@@ -128,7 +127,7 @@ mod tests {
         let apps = [app("web", "x:1", "{}")];
         let sets: Vec<_> = (0..2).map(|_| set(&apps, &[]).expect("a set")).collect();
         let payload = |i: usize| sets[i].apps().values().next().expect("one app");
-        assert!(Arc::ptr_eq(payload(0), payload(1)));
+        assert!(std::ptr::eq(payload(0).as_ptr(), payload(1).as_ptr()));
     }
 
     #[test]
