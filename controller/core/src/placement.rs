@@ -54,8 +54,21 @@ pub enum Trouble {
     Unreadable(String),
 }
 
+/// For people: the first wrong field, or why nothing can be read.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(errors) => match errors.first() {
+                Some(error) => write!(f, "invalid spec: {error}"),
+                None => f.write_str("invalid spec"),
+            },
+            Self::Unreadable(why) => f.write_str(why),
+        }
+    }
+}
+
 /// A checked version of an app, ready to travel.
-#[derive(Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Content {
     pub spec: Arc<EdgeAppSpec>,
     /// Name of the revision of the template.
@@ -63,15 +76,6 @@ pub struct Content {
     /// The encoded app with the config that it refers to: one for each of the spec's variants, or one alone when it has none.
     /// Each is made once and shared by every node that runs it.
     pub payloads: Vec<Payload>,
-}
-
-/// Payloads hold secrets: only their sizes are shown.
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spec: _, revision, payloads } = self;
-        let sizes: Vec<_> = payloads.iter().map(|payload| payload.len()).collect();
-        f.debug_struct("Content").field("revision", revision).field("payload_bytes", &sizes).finish()
-    }
 }
 
 impl App {

@@ -6,7 +6,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +94,7 @@ pub enum Effect {
 }
 
 /// A change of the agent's desired set.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     pub generation: Generation,
     /// The set that the changes apply to. Absent for a snapshot: the apps are everything.
@@ -106,22 +105,6 @@ pub struct Update {
     pub removed: Vec<AppKey>,
     /// Fingerprint of the whole set afterwards.
     pub digest: Digest,
-}
-
-/// Payloads hold secrets: only the names of the apps are shown.
-impl fmt::Debug for Update {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { generation, base, accept_past, apps, removed, digest } = self;
-        let names: Vec<_> = apps.iter().map(|(key, _)| key.to_string()).collect();
-        f.debug_struct("Update")
-            .field("generation", generation)
-            .field("base", base)
-            .field("accept_past", accept_past)
-            .field("apps", &names)
-            .field("removed", removed)
-            .field("digest", digest)
-            .finish()
-    }
 }
 
 /// Why a node does not get what it should have.
