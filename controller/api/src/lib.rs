@@ -37,7 +37,7 @@ pub use node::{
     AppReport, ContainerReport, EdgeNodeSpec, EdgeNodeStatus, LastState, NodeInfo, Resources, SessionInfo,
 };
 pub use quantity::{Quantity, QuantityError};
-pub use revision::revision_name;
+pub use revision::{revision_name, spec_revision};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use template::{
