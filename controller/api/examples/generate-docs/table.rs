@@ -159,7 +159,7 @@ pub const REASONS: &[Reason] = &[
     differs(
         "ResourceRequirements",
         &["limits"],
-        "cpu (at least 10m), memory (at least 6Mi) and skerry.dev/<name> for devices of the box. ephemeral-storage and hugepages are refused: Docker cannot limit them.",
+        "cpu (at least 10m), memory (at least 6Mi) and skerry.dev/<name> for devices of the box. ephemeral-storage and hugepages are refused: Docker cannot limit them. A fraction is written 500m or \"0.5\", not 0.5.",
     ),
     differs(
         "ResourceRequirements",
@@ -237,7 +237,7 @@ pub const REASONS: &[Reason] = &[
     differs(
         "Volume",
         &["emptyDir"],
-        "Emptied when all containers of the app are replaced. A container that is replaced alone finds its files again.",
+        "It lives as long as the app is on the node: an update does not empty it. With medium Memory it is emptied when all containers are replaced; docs/updates.md says by what.",
     ),
     differs("EmptyDirVolumeSource", &["medium"], "\"\" and Memory. Huge pages are refused."),
     differs(

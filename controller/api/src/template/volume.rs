@@ -23,7 +23,7 @@ pub struct Volume {
     /// Name of the volume: a DNS label, unique within the app.
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub name: String,
-    /// An empty folder that the containers of the app share; it is emptied when all of them are replaced.
+    /// An empty folder that the containers of the app share; it lives as long as the app is on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDir>,
     /// A file, folder, socket or device of the box. Needs the box's owner to allow it: policy.host-paths in agent.toml.
@@ -330,7 +330,7 @@ impl HostPath {
 /// A mode as people write it. `0440` is a number to kubectl and a text to a reader of YAML 1.2: the agent reads manifests by itself.
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "a mode, such as 0440")]
     enum Written {
         Number(i32),
         Octal(String),
