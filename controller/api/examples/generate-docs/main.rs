@@ -32,9 +32,25 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize as _;
+    use serde_json::Value;
 
     /// The page as it is in the repository.
     const PAGE: &str = include_str!("../../../../docs/podspec.md");
+
+    /// The fields of a value that its schema does not have.
+    fn unknown(schema: &Value, value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(map) => {
+                let below = |(key, value): (&String, &Value)| {
+                    let field = schema["properties"].get(key).or_else(|| schema.get("additionalProperties"));
+                    field.map_or_else(|| vec![key.clone()], |field| unknown(field, value))
+                };
+                map.iter().flat_map(below).collect()
+            }
+            Value::Array(list) => list.iter().flat_map(|value| unknown(&schema["items"], value)).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        }
+    }
 
     #[test]
     fn the_examples_of_the_page_are_accepted() {
@@ -42,11 +58,19 @@ mod tests {
         let documents = blocks.flat_map(serde_yaml::Deserializer::from_str);
         let mut checked = 0;
         for document in documents {
-            let object = serde_json::Value::deserialize(document).expect("YAML");
+            let object = Value::deserialize(document).expect("YAML");
             if object["kind"] == "EdgeApp" {
                 let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
                 skerry_api::check_name(&name).expect("a good name");
-                skerry_api::read_spec(object["spec"].clone()).expect(&name);
+                let schema = crate::walk::app().expect("our schema");
+                assert_eq!(
+                    unknown(&schema["properties"]["spec"], &object["spec"]),
+                    Vec::<String>::new(),
+                    "{name}"
+                );
+                let spec: skerry_api::EdgeAppSpec =
+                    serde_json::from_value(object["spec"].clone()).expect(&name);
+                assert_eq!(skerry_api::check_spec(&spec), Ok(()), "{name}");
                 checked += 1;
             }
         }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 
-/// Where our pod spec is in the CRD.
+/// Where our pod spec is in the schema of an EdgeApp.
 const POD_SPEC: &str =
-    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/template/properties/spec";
+    "/properties/spec/properties/template/properties/spec";
 /// Where schemars puts the types that a schema refers to.
 const REFERENCE: &str = "#/$defs/";
 
@@ -38,10 +38,15 @@ pub fn kubernetes() -> Value {
 
 /// Our pod spec, as the CRD has it.
 pub fn ours() -> Result<Value, String> {
+    app()?.pointer(POD_SPEC).cloned().ok_or_else(|| format!("the CRD has no {POD_SPEC}"))
+}
+
+/// The schema of an EdgeApp.
+pub fn app() -> Result<Value, String> {
     let crds = skerry_api::crds::all();
     let crd = crds.iter().find(|crd| crd.spec.names.kind == "EdgeApp").ok_or("there is no EdgeApp")?;
     let crd = serde_json::to_value(crd).map_err(|error| error.to_string())?;
-    crd.pointer(POD_SPEC).cloned().ok_or_else(|| format!("the CRD has no {POD_SPEC}"))
+    Ok(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone())
 }
 
 /// Every type that is met on the way through the fields that both have.
