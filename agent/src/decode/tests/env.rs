@@ -107,10 +107,11 @@ fn keys_that_are_no_names_are_left_out() {
 fn binary_data_makes_no_variables() {
     let binary =
         ConfigObject { binary_data: [("k".to_owned(), b"text".to_vec())].into(), ..config_map("c", &[]) };
-    assert_eq!(env(r#", "envFrom": [{"configMapRef": {"name": "c"}}]"#, &[binary.clone()]), []);
+    let config = [binary];
+    assert_eq!(env(r#", "envFrom": [{"configMapRef": {"name": "c"}}]"#, &config), []);
     let reference =
         r#", "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]"#;
-    assert_eq!(missing(reference, &[binary]), ["couldn't find key k in ConfigMap shop/c"]);
+    assert_eq!(missing(reference, &config), ["couldn't find key k in ConfigMap shop/c"]);
 }
 
 #[test]

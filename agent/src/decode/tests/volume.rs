@@ -148,14 +148,11 @@ fn contents_are_shared_and_not_copied() {
         (0..60).map(|i| format!(r#"{{"name": "v{i}", "configMap": {{"name": "c"}}}}"#)).collect();
     let pod = format!(r#", "volumes": [{}]"#, volumes.join(","));
     let app = valid_of(&spec("", &pod), &[config_map("c", &[("k", &"x".repeat(1 << 20))])]);
-    let contents: BTreeSet<_> = app
-        .volumes
-        .values()
-        .map(|volume| match volume {
-            Volume::Files { secret: _, files } => files[0].content.as_ptr(),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let content = |volume: &Volume| {
+        let Volume::Files { secret: _, files } = volume else { panic!("{volume:?}") };
+        files[0].content.as_ptr()
+    };
+    let contents: BTreeSet<_> = app.volumes.values().map(content).collect();
     assert_eq!(contents.len(), 1);
 }
 
