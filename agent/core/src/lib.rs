@@ -13,6 +13,7 @@ mod hash;
 mod memory;
 mod observed;
 mod plan;
+mod probe;
 mod report;
 mod session;
 mod unit;
@@ -35,5 +36,6 @@ pub use plan::{
     Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
+pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};

@@ -11,8 +11,8 @@ use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
 use crate::plan::Action;
 use crate::unit::{Unit, units};
 use crate::{
-    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, ProbeKind, Resources,
-    Role, SpecHash, WallMillis, World,
+    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, ProbeKind, Probes,
+    Resources, Role, SpecHash, WallMillis, World,
 };
 
 /// A container that ran this long is healthy: its next end counts as the first. Kubernetes' figure.
@@ -33,6 +33,8 @@ pub struct Memory {
     named: BTreeMap<ContainerId, BTreeMap<String, IpAddr>>,
     /// What the probes of living containers say. A probe that has not yet come to a verdict is not in it.
     probes: BTreeMap<(ContainerId, ProbeKind), ProbeVerdict>,
+    /// Containers that ran before the agent did: they count as ready until a probe of theirs has come to a verdict.
+    assumed: BTreeSet<ContainerId>,
     /// What the executor does at this moment. Written by the shell.
     executing: BTreeMap<AppKey, Step>,
     /// The containers that the lists under way stop or remove: whatever the last look said, they no longer serve.
@@ -176,12 +178,47 @@ impl Memory {
 
     /// A probe has come to a verdict, or to another one than before.
     pub fn probed(&mut self, id: &ContainerId, kind: ProbeKind, verdict: ProbeVerdict) {
+        let tells = match kind {
+            ProbeKind::Readiness => true,
+            ProbeKind::Startup | ProbeKind::Liveness => !verdict.ok,
+        };
+        if tells {
+            self.assumed.remove(id);
+        }
         self.probes.insert((id.clone(), kind), verdict);
     }
 
     /// What a probe of a container says. Absent until its thresholds are met for the first time.
     pub fn probe(&self, id: &ContainerId, kind: ProbeKind) -> Option<&ProbeVerdict> {
         self.probes.get(&(id.clone(), kind))
+    }
+
+    /// At the agent's first look: what runs was served to others before, and that the agent was restarted does not make it unready.
+    pub fn assume_ready(&mut self, observed: &Observed) {
+        let Observed::Known(world) = observed else { return };
+        let alive = world.containers.iter().filter(|(_, container)| container.state.is_alive());
+        let ours = alive.filter(|(_, container)| container.ownership().is_some());
+        self.assumed.extend(ours.map(|(id, _)| id.clone()));
+    }
+
+    /// True if the container's readiness is from before the agent's start, and nobody has asked yet. Enough to go on serving, not enough to
+    /// settle an update.
+    pub fn is_assumed(&self, id: &ContainerId) -> bool {
+        self.assumed.contains(id)
+    }
+
+    /// True if a container that runs has started, as far as its startup probe says.
+    pub fn has_started(&self, id: &ContainerId, probes: &Probes) -> bool {
+        probes.startup.is_none() || self.probe(id, ProbeKind::Startup).is_some_and(|verdict| verdict.ok)
+    }
+
+    /// True if a container that runs serves, as far as its probes say.
+    pub fn is_ready(&self, id: &ContainerId, probes: &Probes) -> bool {
+        let asked = || {
+            probes.readiness.is_none()
+                || self.probe(id, ProbeKind::Readiness).is_some_and(|verdict| verdict.ok)
+        };
+        self.is_assumed(id) || self.has_started(id, probes) && asked()
     }
 
     /// True while a list is under way that stops or removes the container.
@@ -359,6 +396,7 @@ impl Memory {
             roles.get(app).is_some_and(|units| units.iter().any(|u| u.role == *role && u.hash == *hash))
         };
         self.probes.retain(|(id, _), _| world.containers.get(id).is_some_and(|found| found.state.is_alive()));
+        self.assumed.retain(|id| world.containers.get(id).is_some_and(|found| found.state.is_alive()));
         self.named.retain(|id, _| world.containers.contains_key(id));
         self.projected.retain(|app, _| desired.apps.contains_key(app));
         self.crashes.retain(|(app, role), crash| known(app, role, &crash.hash));
