@@ -3,8 +3,8 @@
 
 use prost::Message as _;
 use skerry_api::{
-    Container, ContainerPort, EdgeAppSpec, EnvVar, ImagePullPolicy, Limits, Placement, PodSpec, PodTemplate,
-    QuantityError, ResourceRequirements, RestartPolicy, TemplateMeta, TransportProtocol,
+    Container, ContainerPort, EdgeAppSpec, EnvVar, ImagePullPolicy, PodTemplate, QuantityError,
+    RestartPolicy, TemplateMeta, TransportProtocol,
 };
 use skerry_proto::{caps, wire};
 use skerry_terms::Payload;
@@ -20,12 +20,13 @@ pub enum EncodeError {
 
 /// The payload of an app. The same spec always gives the same bytes: digests rely on it.
 pub fn payload(uid: &str, revision: &str, spec: &EdgeAppSpec) -> Result<Payload, EncodeError> {
-    let EdgeAppSpec { placement, template: pod } = spec;
-    if let Some(Placement { node_selector: _ }) = placement {
-        // Where an app runs is the controller's business alone.
-    }
-    let app =
-        wire::App { uid: uid.to_owned(), revision: revision.to_owned(), template: Some(template(pod)?) };
+    let EdgeAppSpec { template: pod, .. } = spec;
+    let app = wire::App {
+        uid: uid.to_owned(),
+        revision: revision.to_owned(),
+        template: Some(template(pod)?),
+        ..Default::default()
+    };
     let size = app.encoded_len();
     if size > caps::PAYLOAD_MAX {
         return Err(EncodeError::TooLarge { size, max: caps::PAYLOAD_MAX });
@@ -36,8 +37,6 @@ pub fn payload(uid: &str, revision: &str, spec: &EdgeAppSpec) -> Result<Payload,
 fn template(template: &PodTemplate) -> Result<wire::PodTemplate, EncodeError> {
     let PodTemplate { metadata, spec } = template;
     let TemplateMeta { labels, annotations } = metadata.clone().unwrap_or_default();
-    let PodSpec { containers, restart_policy: _, termination_grace_period_seconds: _, host_network: _ } =
-        spec;
     let restart_policy = match spec.effective_restart_policy() {
         RestartPolicy::Always => wire::RestartPolicy::Always,
         RestartPolicy::OnFailure => wire::RestartPolicy::OnFailure,
@@ -49,22 +48,23 @@ fn template(template: &PodTemplate) -> Result<wire::PodTemplate, EncodeError> {
         restart_policy: restart_policy.into(),
         termination_grace_period_seconds: spec.effective_grace_period_seconds(),
         host_network: spec.uses_host_network(),
-        containers: containers.iter().map(self::container).collect::<Result<_, _>>()?,
+        containers: spec.containers.iter().map(self::container).collect::<Result<_, _>>()?,
+        ..Default::default()
     })
 }
 
 fn container(container: &Container) -> Result<wire::Container, EncodeError> {
-    let Container { name, image, image_pull_policy: _, command, args, env, ports, resources } = container;
+    let Container { name, image, command, args, env, ports, resources, .. } = container;
     let pull_policy = match container.effective_pull_policy() {
         ImagePullPolicy::Always => wire::PullPolicy::Always,
         ImagePullPolicy::IfNotPresent => wire::PullPolicy::IfNotPresent,
         ImagePullPolicy::Never => wire::PullPolicy::Never,
     };
-    let ResourceRequirements { limits } = resources.clone().unwrap_or_default();
-    let Limits { cpu, memory } = limits.unwrap_or_default();
-    let variable = |EnvVar { name, value }: &EnvVar| wire::EnvVar {
+    let limits = resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let variable = |EnvVar { name, value, .. }: &EnvVar| wire::EnvVar {
         name: name.clone(),
         value: value.clone().unwrap_or_default(),
+        value_from: None,
     };
     Ok(wire::Container {
         name: name.clone(),
@@ -74,8 +74,11 @@ fn container(container: &Container) -> Result<wire::Container, EncodeError> {
         args: args.clone(),
         env: env.iter().map(variable).collect(),
         ports: ports.iter().map(port).collect(),
-        cpu_limit_millis: cpu.map_or(Ok(0), |cpu| cpu.millis())?,
-        memory_limit_bytes: memory.map_or(Ok(0), |memory| memory.units())?,
+        cpu_limit_millis: limits.and_then(|limits| limits.cpu()).map_or(Ok(0), |cpu| cpu.millis())?,
+        memory_limit_bytes: limits
+            .and_then(|limits| limits.memory())
+            .map_or(Ok(0), |memory| memory.units())?,
+        ..Default::default()
     })
 }
 
