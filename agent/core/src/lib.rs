@@ -34,7 +34,7 @@ pub use observed::{
     World,
 };
 pub use plan::{
-    Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
+    Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
 pub use probe::{Counter, ProbeTask, probe_tasks};

@@ -93,7 +93,9 @@ fn settle(site: &mut Site, desired: &Desired, memory: &mut Memory) -> Plan {
         memory.note(desired, &site.observed(), site.now);
         let next = plan(desired, &site.observed(), memory, site.now);
         assert!(next.wake_at.is_none_or(|wake| wake > site.now), "A9: a wake in the past");
-        let idle = next.apps.values().all(|app| app.actions.is_empty());
+        let before = memory.clone();
+        site.probe(desired, memory);
+        let idle = next.apps.values().all(|app| app.actions.is_empty()) && before == *memory;
         for (key, app) in &next.apps {
             site.execute(key, &app.actions, memory, usize::MAX);
         }
