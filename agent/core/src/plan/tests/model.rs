@@ -138,6 +138,12 @@ impl Site {
             let alive = self.id_of(joined).is_some_and(|id| self.world.containers[&id].state.is_alive());
             assert!(alive, "A5: {} starts before the network it joins", container.name);
         }
+        if let Some(owner) = container.ownership() {
+            let inits =
+                self.living(&owner.app).into_keys().filter(|role| role.to_string().starts_with("init"));
+            let alone = owner.role == Role::Sandbox || inits.count() == 0;
+            assert!(alone, "A5: {} starts before an init container ended", container.name);
+        }
         for claim in &self.bindings[id] {
             let holder =
                 self.world.containers.values().find(|c| c.ports.iter().any(|p| p.0.overlaps(&claim.0)));
