@@ -15,6 +15,7 @@ mod memory;
 mod observed;
 mod plan;
 pub mod registry;
+mod probe;
 mod report;
 mod session;
 mod unit;
@@ -35,8 +36,9 @@ pub use observed::{
     World,
 };
 pub use plan::{
-    Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
+    Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
+pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
