@@ -1,5 +1,7 @@
 //! The same on the real Docker Engine, and what only it can show.
 
+mod exec;
+
 use std::net::TcpListener;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
