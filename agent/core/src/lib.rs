@@ -23,7 +23,7 @@ pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File, Handler, Hook,
     Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe, ProbeKind, Probes,
-    Protocol, PullPolicy, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme, Seccomp, Security,
+    Protocol, PullPolicy, Qos, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme, Seccomp, Security,
     Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp, Volume,
 };
 pub use hash::SpecHash;
