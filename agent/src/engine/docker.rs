@@ -16,7 +16,7 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt};
 use skerry_agent_core::{
-    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources,
+    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources, registry,
 };
 use skerry_terms::{AppKey, Chain, labels};
 use tokio::sync::{Semaphore, mpsc};
@@ -234,7 +234,7 @@ impl Engine for Docker {
     async fn pull(&self, image: &str, auths: &[RegistryAuth]) -> Result<(), EngineError> {
         let client = self.client().await?;
         let mut refusal = None;
-        for auth in auth::for_image(image, auths) {
+        for auth in registry::credentials(auths, image) {
             match self.pull_with(&client, image, Some(auth::credentials(auth))).await {
                 Err(error @ EngineError::Refused { .. }) => refusal = refusal.or(Some(error)),
                 other => return other,
