@@ -16,6 +16,7 @@ mod observed;
 mod plan;
 mod report;
 mod session;
+mod trial;
 mod unit;
 
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
@@ -38,3 +39,4 @@ pub use plan::{
 };
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
+pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};
