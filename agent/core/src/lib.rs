@@ -14,6 +14,7 @@ mod hash;
 mod memory;
 mod observed;
 mod plan;
+mod policy;
 mod report;
 mod session;
 mod trial;
@@ -37,6 +38,7 @@ pub use plan::{
     Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
+pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
 pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};
