@@ -11,7 +11,7 @@ use skerry_agent_core::{
     Resources, RestartPolicy, ValidApp,
 };
 use skerry_proto::{caps, wire};
-use skerry_terms::{AppKey, NodeName, PayloadSet};
+use skerry_terms::{AppKey, Digest, NodeName, Payload, PayloadSet};
 
 /// A desired set as the supervisor holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,13 @@ pub fn desired(node: &NodeName, host: &Host, set: &PayloadSet) -> Decoded {
         decoded.desired.apps.insert(key.clone(), app);
     }
     decoded
+}
+
+/// Equal exactly when two payloads ask for the same: the object's uid is left out.
+pub fn print(key: &AppKey, payload: &Payload) -> Digest {
+    let bare = wire::App::decode(&payload[..])
+        .map(|app| Payload::from(wire::App { uid: String::new(), ..app }.encode_to_vec()));
+    Digest::of(&PayloadSet::from([(key.clone(), bare.unwrap_or_else(|_| payload.clone()))]))
 }
 
 fn unsupported(revision: &str, why: String) -> DesiredApp {

@@ -1,6 +1,6 @@
 //! Updates on the box: a changed app is on trial until every container is ready; else the box goes back to the revision before by itself,
 //! and does not try the failed one again until it changes. Pure: the shell tells what is wanted, what each plan said and what time it is;
-//! it asks which payload is in force, when to come back, and what is worth keeping on disk.
+//! it asks which payloads are in force in place of the wanted ones, when to come back, and what is worth keeping on disk.
 //!
 //! An app's first revision has nothing to go back to: it is retried as any other.
 
@@ -160,10 +160,10 @@ impl Trials {
         changed || forgotten || recalled != Notes::default()
     }
 
-    /// The payload of each app that is in force: the wanted one, unless it failed.
-    pub fn in_force(&self) -> PayloadSet {
-        let payload = |course: &Course| course.fallback().unwrap_or(&course.wanted.payload).clone();
-        self.courses.iter().map(|(key, course)| (key.clone(), payload(course))).collect()
+    /// The committed payloads that are in force in place of the wanted ones.
+    pub fn fallbacks(&self) -> PayloadSet {
+        let fallback = |(key, course): (&AppKey, &Course)| Some((key.clone(), course.fallback()?.clone()));
+        self.courses.iter().filter_map(fallback).collect()
     }
 
     /// Takes in what a plan says of the apps on trial. `fresh`: it rests on a look that was made for the set in force.

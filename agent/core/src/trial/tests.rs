@@ -139,7 +139,8 @@ impl Site {
     }
 
     fn in_force(&self) -> u8 {
-        self.trials.in_force()[&key()][0]
+        let course = &self.trials.courses[&key()];
+        self.trials.fallbacks().get(&key()).unwrap_or(&course.wanted.payload)[0]
     }
 
     fn desired(&self) -> Desired {
