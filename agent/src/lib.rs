@@ -18,6 +18,7 @@ pub mod decode;
 pub mod engine;
 pub mod facts;
 pub mod logging;
+pub mod manifests;
 pub mod run;
 pub mod store;
 pub mod supervisor;

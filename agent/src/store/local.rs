@@ -1,7 +1,7 @@
 //! What is in `local.bin`: the apps that were handed over on the box itself, and the names of all local apps that may have containers, so
 //! that one whose file vanished while no agent ran is still taken away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use prost::Message as _;
@@ -14,24 +14,31 @@ use super::{Store, StoreError, format};
 const FILE: &str = "local.bin";
 const TEMPORARY: &str = "local.tmp";
 const CORRUPT: &str = "local.corrupt-";
-/// A set at its cap, and as many names again.
-const CONTENT_MAX: usize = caps::SET_MAX + 2 * caps::APPS_MAX * 512 + 4096;
+/// Two sets at their cap, and as many names again.
+const CONTENT_MAX: usize = 2 * caps::SET_MAX + 4 * caps::APPS_MAX * 512 + 4096;
 
-/// The box's own apps, as far as they are not in files of the operator.
+/// The box's own apps, as far as the agent itself keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Local {
     /// Handed over with `skerry-agent run -f`.
     pub apps: PayloadSet,
+    /// What each file of the operator held when it could be read last, by its name.
+    pub files: BTreeMap<String, PayloadSet>,
     /// Every local app that may have containers.
     pub known: BTreeSet<AppKey>,
 }
 
 impl Local {
     fn encode(&self) -> Vec<u8> {
-        let Self { apps, known } = self;
+        let Self { apps, files, known } = self;
         let nothing = Payload::from(Vec::new());
+        let frames = |set: &PayloadSet| {
+            set.iter().map(|(key, payload)| wire::AppFrame::new(key, payload)).collect::<Vec<_>>()
+        };
+        let file = |(name, apps)| wire::LocalFile { name: String::clone(name), apps: frames(apps) };
         let local = wire::StoredLocal {
-            apps: apps.iter().map(|(key, payload)| wire::AppFrame::new(key, payload)).collect(),
+            apps: frames(apps),
+            files: files.iter().map(file).collect(),
             known: known.iter().map(|key| wire::AppFrame::new(key, &nothing)).collect(),
         };
         local.encode_to_vec()
@@ -39,13 +46,18 @@ impl Local {
 
     fn decode(content: &[u8]) -> Result<Self, String> {
         let text = |error: WireError| error.to_string();
-        let wire::StoredLocal { apps, known } =
+        let wire::StoredLocal { apps, files, known } =
             wire::StoredLocal::decode(content).map_err(|error| error.to_string())?;
         let known = known
             .into_iter()
             .map(|wire::AppFrame { namespace, name, payload: _ }| app_key(&namespace, &name))
             .collect::<Result<_, _>>();
-        Ok(Self { apps: payload_set(apps).map_err(text)?, known: known.map_err(text)? })
+        let file = |wire::LocalFile { name, apps }| Ok((name, payload_set(apps)?));
+        Ok(Self {
+            apps: payload_set(apps).map_err(text)?,
+            files: files.into_iter().map(file).collect::<Result<_, _>>().map_err(text)?,
+            known: known.map_err(text)?,
+        })
     }
 }
 

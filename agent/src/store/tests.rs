@@ -289,6 +289,7 @@ fn local_apps_are_loaded_as_they_were_saved() {
     assert_eq!(fixture.store.load_local().expect("loaded"), Local::default());
     let local = Local {
         apps: held(1).set,
+        files: [("a.yaml".to_owned(), held(2).set), ("b.yaml".to_owned(), PayloadSet::new())].into(),
         known: [key("plant-a/web"), key("plant-b/db"), key("a/gone")].into(),
     };
     fixture.store.save_local(&local).expect("saved");
