@@ -145,8 +145,7 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
     }
     let state_dir = flags.state_dir.or(file.state_dir).unwrap_or_else(|| DEFAULT_STATE_DIR.into());
     let store_key = flags.store_key.or(file.store_key);
-    let manifest_dir =
-        flags.manifest_dir.or(file.manifest_dir).unwrap_or_else(|| DEFAULT_MANIFESTS.into());
+    let manifest_dir = flags.manifest_dir.or(file.manifest_dir).unwrap_or_else(|| DEFAULT_MANIFESTS.into());
     let devices = file.devices.into_iter().map(|(name, GivenDevice(device))| (name, device));
     let devices: BTreeMap<String, Device> = devices.collect();
     let own = [Some(state_dir.clone()), store_key.clone(), Some(manifest_dir.clone()), Some(path.to_owned())];
@@ -306,10 +305,14 @@ count = 2
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&real, &link).expect("linked");
         let text = format!("state-dir = {:?}\n[policy]\nhost-paths = [{:?}]", link.join("state"), link);
-        let config = resolve(Given::default(), file(&text).expect("parsed"), Path::new("f")).expect("resolved");
-        for (path, allowed) in
-            [(link.join("a"), true), (real.join("a"), true), (link.join("state/x"), false), (real.join("state"), false)]
-        {
+        let config =
+            resolve(Given::default(), file(&text).expect("parsed"), Path::new("f")).expect("resolved");
+        for (path, allowed) in [
+            (link.join("a"), true),
+            (real.join("a"), true),
+            (link.join("state/x"), false),
+            (real.join("state"), false),
+        ] {
             assert_eq!(config.policy.host_path_allowed(&path).is_ok(), allowed, "{}", path.display());
         }
     }

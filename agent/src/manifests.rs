@@ -46,7 +46,11 @@ pub enum ManifestError {
     InFile { key: AppKey, file: String },
     #[error("no app {0} was handed over with run -f")]
     NotHandedOver(AppKey),
-    #[error("the box would have {count} apps of its own with {bytes} bytes, at most {} and {} are possible", caps::APPS_MAX, caps::SET_MAX)]
+    #[error(
+        "the box would have {count} apps of its own with {bytes} bytes, at most {} and {} are possible",
+        caps::APPS_MAX,
+        caps::SET_MAX
+    )]
     TooMany { count: usize, bytes: usize },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -170,7 +174,8 @@ impl Manifests {
                 let mut files = BTreeMap::new();
                 for (name, text) in texts {
                     let apps = text.and_then(|text| {
-                        let apps = object::apps(&text, &self.site).map_err(|error| Chain(&error).to_string())?;
+                        let apps =
+                            object::apps(&text, &self.site).map_err(|error| Chain(&error).to_string())?;
                         clash(&files, &apps).map_or(Ok(apps), Err)
                     });
                     let before = || local.files.get(&name).cloned().unwrap_or_default();
@@ -189,9 +194,9 @@ impl Manifests {
             warn!("manifest {name}: {why}; what it held before stays in force");
         }
         kept.problems = problems;
-        let stored = check_size(&local).map_err(|error| error.to_string()).and_then(|()| {
-            self.keep(&mut kept, local).map_err(|error| Chain(&error).to_string())
-        });
+        let stored = check_size(&local)
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.keep(&mut kept, local).map_err(|error| Chain(&error).to_string()));
         if let Err(why) = stored {
             warn!("the manifests are not taken: {why}");
             kept.problems.insert("(all)".to_owned(), why);

@@ -21,8 +21,8 @@ use tracing::warn;
 pub use format::Unreadable;
 pub use local::Local;
 use lock::Lock;
-pub use seal::KeyError;
 use seal::Key;
+pub use seal::KeyError;
 pub use state::Stored;
 
 const FILE: &str = "desired.bin";

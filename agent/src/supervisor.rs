@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Action, AppStatus, Decided, Desired, Effect, Input, Memory, Monotonic, Notes, Observed, Outcome, Plan, Session,
-    Step, World, plan, report,
+    Action, AppStatus, Decided, Desired, Effect, Input, Memory, Monotonic, Notes, Observed, Outcome, Plan,
+    Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Chain};
@@ -194,9 +194,8 @@ impl<E: Engine> Supervisor<E> {
                 self.hand_over();
             }
             Event::Wake => {
-                let now = self.clock.now();
-                let waits = self.wake_at.is_some_and(|moment| moment > now) && self.looks.retry_at().is_none();
-                if !waits {
+                let (now, retry) = (self.clock.now(), self.looks.retry_at());
+                if [self.wake_at, retry].into_iter().flatten().any(|moment| moment <= now) {
                     self.wake_at = None;
                     self.looks.want();
                 }
@@ -215,6 +214,15 @@ impl<E: Engine> Supervisor<E> {
         if self.ending.is_cancelled() {
             return;
         }
+        if std::mem::take(&mut self.report_due)
+            && let Some(plan) = self.plan()
+        {
+            // Its moment came between two looks; acting takes a fresh one.
+            if plan.apps.values().any(|app| !app.actions.is_empty()) {
+                self.looks.want();
+            }
+            self.report(&plan);
+        }
         if let Some(desired) = self.desired.clone()
             && self.looks.begin(self.clock.now())
         {
@@ -223,11 +231,6 @@ impl<E: Engine> Supervisor<E> {
                 let observed = engine.observe(desired.clone()).await;
                 let _ = looked.send((desired, observed)).await;
             });
-        }
-        if std::mem::take(&mut self.report_due)
-            && let Some(plan) = self.plan()
-        {
-            self.report(&plan);
         }
         self.link.send_health_if_changed(self.wants.uids());
         if let Some(save) = self.saves.begin() {
@@ -508,7 +511,9 @@ impl<E: Engine> Supervisor<E> {
         let is_left = |key: &AppKey| {
             let of_app = |app: &AppKey| app == key;
             let mut owners = world.containers.values().filter_map(|container| container.ownership());
-            owners.any(|owner| of_app(&owner.app)) || world.kept.contains(key) || world.unclear.contains_key(key)
+            owners.any(|owner| of_app(&owner.app))
+                || world.kept.contains(key)
+                || world.unclear.contains_key(key)
         };
         let gone = self.wants.forgotten(is_left);
         self.tell_manifests(gone, Manifests::forget);

@@ -78,7 +78,8 @@ impl<'de> Deserialize<'de> for GivenDevice {
         if count == 0 {
             return Err(D::Error::custom("count must be at least 1"));
         }
-        if let Some(path) = paths.iter().find(|path| !is_plain(Path::new(path)) || !path.starts_with("/dev/")) {
+        if let Some(path) = paths.iter().find(|path| !is_plain(Path::new(path)) || !path.starts_with("/dev/"))
+        {
             return Err(D::Error::custom(format!("{path:?} is no device; write /dev/NAME")));
         }
         Ok(Self(Device { paths, gpu, count }))
@@ -104,9 +105,7 @@ fn is_plain(path: &Path) -> bool {
 fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
     let paths = Vec::<PathBuf>::deserialize(deserializer)?;
     match paths.iter().find(|path| !is_plain(path)) {
-        Some(path) => {
-            Err(D::Error::custom(format!("{} must be absolute, without `..`", path.display())))
-        }
+        Some(path) => Err(D::Error::custom(format!("{} must be absolute, without `..`", path.display()))),
         None => Ok(paths),
     }
 }
@@ -115,9 +114,12 @@ fn capabilities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<S
     let names = Vec::<String>::deserialize(deserializer)?;
     let bare = |name: String| name.strip_prefix("CAP_").unwrap_or(&name).to_owned();
     let names: BTreeSet<String> = names.into_iter().map(bare).collect();
-    let sound = |name: &&String| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let sound =
+        |name: &&String| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     match names.iter().find(|name| name.is_empty() || !sound(name)) {
-        Some(name) => Err(D::Error::custom(format!("{name:?} is no capability; write NET_ADMIN and the like"))),
+        Some(name) => {
+            Err(D::Error::custom(format!("{name:?} is no capability; write NET_ADMIN and the like")))
+        }
         None => Ok(names),
     }
 }

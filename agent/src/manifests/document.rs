@@ -56,7 +56,10 @@ pub(super) fn documents(text: &str) -> Result<Vec<(usize, Map<String, Value>)>, 
             }
             Value::Object(object) => objects.push((number, object)),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                return Err(wrong(number, "it is no object; a manifest begins with apiVersion and kind".to_owned()));
+                return Err(wrong(
+                    number,
+                    "it is no object; a manifest begins with apiVersion and kind".to_owned(),
+                ));
             }
         }
     }

@@ -84,7 +84,9 @@ impl<'de> Deserializer<'de> for Place<'_> {
                 (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => visitor.visit_str(text),
-            Value::Array(items) => visitor.visit_seq(Items { items: items.iter().enumerate(), path, findings }),
+            Value::Array(items) => {
+                visitor.visit_seq(Items { items: items.iter().enumerate(), path, findings })
+            }
             Value::Object(fields) => {
                 visitor.visit_map(Fields { fields: fields.iter(), value: None, path, findings })
             }

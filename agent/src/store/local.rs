@@ -78,7 +78,8 @@ impl Store {
             Err(why) => why,
         };
         let kept = self.keep_aside(&path, CORRUPT);
-        let kept = kept.map_or_else(|error| Chain(&error).to_string(), |path| format!("kept at {}", path.display()));
+        let kept =
+            kept.map_or_else(|error| Chain(&error).to_string(), |path| format!("kept at {}", path.display()));
         warn!("what was handed over with run -f cannot be read: {why}; {kept}. Hand it over again");
         Ok(Local::default())
     }

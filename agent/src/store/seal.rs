@@ -57,7 +57,9 @@ pub struct NoRandomness;
 
 /// The proof does not hold. Damage was ruled out before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it was sealed with another key than the one that is there, or for another place; put the right store.key back")]
+#[error(
+    "it was sealed with another key than the one that is there, or for another place; put the right store.key back"
+)]
 pub(super) struct Foreign;
 
 impl Key {
@@ -101,8 +103,10 @@ impl Key {
     pub fn read_or_make(path: &Path) -> Result<Self, KeyError> {
         match Self::read(path) {
             Err(KeyError::Missing { path: _ }) => {}
-            key @ (Ok(_)
-            | Err(KeyError::Length { .. } | KeyError::Io { .. } | KeyError::NoRandomness(_))) => return key,
+            key
+            @ (Ok(_) | Err(KeyError::Length { .. } | KeyError::Io { .. } | KeyError::NoRandomness(_))) => {
+                return key;
+            }
         }
         let mut bytes = [0; KEY_BYTES];
         fill(&mut bytes)?;
@@ -113,7 +117,8 @@ impl Key {
 
 fn install(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;

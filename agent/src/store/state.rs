@@ -47,11 +47,7 @@ impl Stored {
         };
         let state = wire::StoredState {
             generation: held.as_ref().map(|held| (&held.generation).into()),
-            apps: set
-                .into_iter()
-                .flatten()
-                .map(|(key, payload)| wire::AppFrame::new(key, payload))
-                .collect(),
+            apps: set.into_iter().flatten().map(|(key, payload)| wire::AppFrame::new(key, payload)).collect(),
             committed: committed.iter().map(frame).collect(),
             failed: failed.iter().map(failure).collect(),
         };

@@ -52,7 +52,12 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
     let (saved_in, saved) = mpsc::channel(ANSWERS);
     (
         Sources { signals, progress, link, looked, saved, local: None, end },
-        Taps { progress: progress_in, looked: looked_in, saved: saved_in, standings: watch::Sender::default() },
+        Taps {
+            progress: progress_in,
+            looked: looked_in,
+            saved: saved_in,
+            standings: watch::Sender::default(),
+        },
         signals_in,
         link_in,
     )

@@ -72,7 +72,8 @@ impl Wants {
         };
         let Notes { committed, failed } = notes;
         // What the owner no longer allows, or this agent does not understand, is nothing to go back to.
-        let sound: PayloadSet = committed.iter().map(|(key, (payload, _))| (key.clone(), payload.clone())).collect();
+        let sound: PayloadSet =
+            committed.iter().map(|(key, (payload, _))| (key.clone(), payload.clone())).collect();
         let apps = wants.read(&sound).desired.apps;
         let is_sound = |key: &AppKey| matches!(apps.get(key), Some(DesiredApp::Valid(_)));
         let committed = committed.into_iter().filter(|(key, _)| is_sound(key)).collect();
