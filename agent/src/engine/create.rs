@@ -46,8 +46,10 @@ pub(super) fn body(spec: &CreateSpec, cores: u64) -> ContainerCreateBody {
         tty: _,
         pre_stop: _,
         join,
+        names: _,
         pid: _,
         ipc: _,
+        stop_rank: _,
         grace_seconds,
         labels: _,
         annotations: _,
@@ -128,6 +130,7 @@ pub(super) fn all_labels(spec: &CreateSpec) -> HashMap<String, String> {
         (labels::REVISION, spec.revision.clone()),
         (labels::SPEC_HASH, spec.hash.to_string()),
         (labels::RESTART_COUNT, spec.restart_count.to_string()),
+        (labels::STOP_RANK, spec.stop_rank.to_string()),
     ];
     spec.labels
         .clone()
@@ -205,6 +208,8 @@ mod tests {
             join: Join::Bridge(NetworkOwner { hostname: "b".to_owned(), ..Default::default() }),
             pid: Namespace::Private,
             ipc: Namespace::Private,
+            names: BTreeMap::new(),
+            stop_rank: 0,
             grace_seconds: 7,
             labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
             annotations: BTreeMap::from([("note".to_owned(), "x".to_owned())]),

@@ -84,7 +84,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .buffered(CALLS)
         .try_collect()
         .await?;
-    Ok(World { containers, images, unclear, listeners, kept: BTreeSet::new() })
+    Ok(World { containers, images, unclear, cores: 0, listeners, kept: BTreeSet::new() })
 }
 
 fn asks_for_ports(desired: &Desired) -> bool {
@@ -214,15 +214,20 @@ fn owner(node: &NodeName, found: &HashMap<String, String>) -> Result<Owner, Stri
         labels::SANDBOX => Role::Sandbox,
         name => Role::Container(name.parse().map_err(|error: skerry_terms::NameError| error.to_string())?),
     };
-    let number = |text: &String| {
-        text.parse().map_err(|_| format!("a label {} that is no number", labels::RESTART_COUNT))
+    let number = |label: &'static str| {
+        move |text: &String| text.parse().map_err(|_| format!("a label {label} that is no number"))
     };
     Ok(Owner::Ours(Ownership {
         app,
         role,
         revision: found.get(labels::REVISION).cloned().unwrap_or_default(),
         hash: found.get(labels::SPEC_HASH).and_then(|hash| hash.parse().ok()),
-        restart_count: found.get(labels::RESTART_COUNT).map(number).transpose()?.unwrap_or(0),
+        restart_count: found
+            .get(labels::RESTART_COUNT)
+            .map(number(labels::RESTART_COUNT))
+            .transpose()?
+            .unwrap_or(0),
+        stop_rank: found.get(labels::STOP_RANK).map(number(labels::STOP_RANK)).transpose()?.unwrap_or(0),
     }))
 }
 

@@ -18,6 +18,8 @@ pub const REVISION: &str = "skerry.dev/revision";
 pub const SPEC_HASH: &str = "skerry.dev/spec-hash";
 /// On a container: how often this container was restarted before, as Kubernetes' `restartCount`.
 pub const RESTART_COUNT: &str = "skerry.dev/restart-count";
+/// On a container: those with a lower number are stopped before it. Absent: 0.
+pub const STOP_RANK: &str = "skerry.dev/stop-rank";
 
 /// Value of [`CONTAINER`] on the container that holds the network namespace of an app with several containers.
 /// Upper case, as kubelet's own, so that no container of a template can have this name.
