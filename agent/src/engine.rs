@@ -6,6 +6,7 @@
 mod create;
 mod docker;
 mod events;
+mod exec;
 pub mod execute;
 mod inspect;
 mod listeners;
@@ -26,6 +27,7 @@ use skerry_terms::AppKey;
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
+pub use exec::Ran;
 
 /// What the agent needs of a container engine. Every call ends within a bound.
 pub trait Engine: Send + Sync + 'static {
