@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::inspect::Inspected;
 use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
-use super::{Engine, EngineError, Signal, create, events, observe, pause};
+use super::{Engine, EngineError, Ran, Signal, create, events, observe, pause};
 
 /// A question that Docker answers from memory.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -265,6 +265,15 @@ impl Engine for Docker {
 
     async fn hook(&self, _name: &str, _hook: &Hook) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<Ran, EngineError> {
+        Docker::exec(self, &id.0, command, timeout).await
     }
 
     async fn update(&self, _id: &ContainerId, _resources: &Resources) -> Result<(), EngineError> {

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::Event;
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
+use crate::probes::Probed;
 use crate::uplink::LinkEvent;
 
 /// Room for a burst; more waits at the sender.
 const SIGNALS: usize = 32;
 const PROGRESS: usize = 32;
+const PROBED: usize = 32;
 /// Frames that may wait here hold payloads; what does not fit stays in the link's window.
 const LINK: usize = 4;
 /// At most one of each is under way.
@@ -26,6 +28,7 @@ const ANSWERS: usize = 1;
 pub struct Sources {
     signals: mpsc::Receiver<Signal>,
     progress: mpsc::Receiver<Progress>,
+    probed: mpsc::Receiver<Probed>,
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
     persisted: mpsc::Receiver<Input>,
@@ -36,6 +39,7 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 pub struct Taps {
     pub(super) progress: mpsc::Sender<Progress>,
+    pub(super) probed: mpsc::Sender<Probed>,
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
     pub(super) persisted: mpsc::Sender<Input>,
 }
@@ -44,12 +48,13 @@ pub struct Taps {
 pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, mpsc::Sender<LinkEvent>) {
     let (signals_in, signals) = mpsc::channel(SIGNALS);
     let (progress_in, progress) = mpsc::channel(PROGRESS);
+    let (probed_in, probed) = mpsc::channel(PROBED);
     let (link_in, link) = mpsc::channel(LINK);
     let (looked_in, looked) = mpsc::channel(ANSWERS);
     let (persisted_in, persisted) = mpsc::channel(ANSWERS);
     (
-        Sources { signals, progress, link, looked, persisted, end },
-        Taps { progress: progress_in, looked: looked_in, persisted: persisted_in },
+        Sources { signals, progress, probed, link, looked, persisted, end },
+        Taps { progress: progress_in, probed: probed_in, looked: looked_in, persisted: persisted_in },
         signals_in,
         link_in,
     )
@@ -68,6 +73,7 @@ impl Sources {
             () = self.end.cancelled() => Event::End,
             Some(signal) = self.signals.recv() => Event::Engine(signal),
             Some(progress) = self.progress.recv() => Event::Executor(progress),
+            Some(probed) = self.probed.recv() => Event::Probed(probed),
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
             Some(input) = self.persisted.recv() => Event::Persisted(input),
@@ -83,6 +89,9 @@ impl Sources {
         if let Ok(progress) = self.progress.try_recv() {
             return Some(Event::Executor(progress));
         }
+        if let Ok(probed) = self.probed.try_recv() {
+            return Some(Event::Probed(probed));
+        }
         if let Ok(input) = self.persisted.try_recv() {
             return Some(Event::Persisted(input));
         }
@@ -95,6 +104,7 @@ impl Sources {
             tokio::select! {
                 Some(_) = self.signals.recv() => {}
                 Some(_) = self.progress.recv() => {}
+                Some(_) = self.probed.recv() => {}
                 Some(_) = self.link.recv() => {}
                 Some(_) = self.looked.recv() => {}
                 Some(_) = self.persisted.recv() => {}
