@@ -47,7 +47,7 @@ fn unsupported(revision: &str, why: String) -> DesiredApp {
 }
 
 fn read(key: &AppKey, app: wire::App) -> (String, DesiredApp) {
-    let wire::App { uid, revision, template } = app;
+    let wire::App { uid, revision, template, switch: _, progress_deadline_seconds: _, config: _ } = app;
     let app = template
         .ok_or_else(|| "template: missing".to_owned())
         .and_then(|template| valid(key, &revision, template))
@@ -64,6 +64,17 @@ fn valid(key: &AppKey, revision: &str, template: wire::PodTemplate) -> Result<Va
         termination_grace_period_seconds,
         host_network,
         containers,
+        init_containers: _,
+        volumes: _,
+        security_context: _,
+        host_pid: _,
+        host_ipc: _,
+        share_process_namespace: _,
+        hostname: _,
+        dns_policy: _,
+        dns_config: _,
+        host_aliases: _,
+        image_pull_secrets: _,
     } = template;
     if containers.len() > caps::CONTAINERS_MAX {
         return Err(format!("template.containers: {}, at most {}", containers.len(), caps::CONTAINERS_MAX));
@@ -106,6 +117,22 @@ fn read_container(container: wire::Container) -> Result<Container, FieldError> {
         ports,
         cpu_limit_millis,
         memory_limit_bytes,
+        cpu_request_millis: _,
+        memory_request_bytes: _,
+        devices: _,
+        working_dir: _,
+        env_from: _,
+        volume_mounts: _,
+        startup_probe: _,
+        readiness_probe: _,
+        liveness_probe: _,
+        lifecycle: _,
+        termination_message_path: _,
+        termination_message_policy: _,
+        security_context: _,
+        stdin: _,
+        tty: _,
+        restart_policy: _,
     } = container;
     let pull_policy = match known("", image_pull_policy).map_err(field("imagePullPolicy"))? {
         wire::PullPolicy::Unspecified | wire::PullPolicy::IfNotPresent => PullPolicy::IfNotPresent,
@@ -119,7 +146,8 @@ fn read_container(container: wire::Container) -> Result<Container, FieldError> {
         .into_iter()
         .enumerate()
         .map(|(i, port)| read_port(port).map_err(|(name, why)| (format!("ports[{i}].{name}"), why)));
-    let literal = |wire::EnvVar { name, value }| EnvVar { name, value: EnvValue::Literal(value) };
+    let literal =
+        |wire::EnvVar { name, value, value_from: _ }| EnvVar { name, value: EnvValue::Literal(value) };
     Ok(Container {
         pull_policy,
         command,
@@ -182,6 +210,7 @@ mod tests {
                 }],
                 ..Default::default()
             }),
+            ..Default::default()
         }
     }
 

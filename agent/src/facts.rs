@@ -3,6 +3,7 @@
 
 mod addresses;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -23,6 +24,7 @@ pub fn node_facts() -> wire::NodeFacts {
         memory_bytes: memory_bytes(),
         addresses: addresses().into_iter().map(|address| address.to_string()).collect(),
         hostname: hostname(),
+        devices: BTreeMap::new(),
     }
 }
 

@@ -22,15 +22,46 @@ pub const SET_MAX: usize = 32 << 20;
 /// Containers of one app, as the EdgeApp schema has it.
 pub const CONTAINERS_MAX: usize = 32;
 
-/// Apps in one status frame. An app with every text at its cap takes 1 KiB for its own message and 32 containers of 256 B of
-/// message and about 200 B of the rest each: 16 KiB, and 8 of them 128 KiB. Even with container messages of [`MESSAGE_MAX`] they
-/// take 320 KiB, which is under [`REPORT_FRAME_MAX`].
-pub const STATUS_APPS_PER_FRAME: usize = 8;
+/// Init containers of one app, sidecars among them, as the EdgeApp schema has it.
+pub const INIT_CONTAINERS_MAX: usize = 32;
+
+/// Volumes of one app, and mounts of one container. Docker has no bound; a mount costs the kernel an entry that every process of
+/// the box may have to walk.
+pub const VOLUMES_MAX: usize = 64;
+
+/// Entries of the other lists of an app: environment variables, arguments, keys of a volume. A bare list of this many costs a box
+/// a few hundred KiB while it is read; honest ones have tens.
+pub const LIST_MAX: usize = 1024;
+
+/// ConfigMaps and Secrets that one app refers to. Their sizes add up to no more than [`PAYLOAD_MAX`].
+pub const CONFIG_OBJECTS_MAX: usize = 64;
+
+/// Keys of one ConfigMap or Secret.
+pub const CONFIG_KEYS_MAX: usize = 4096;
+
+/// Files of one volume: each is an inode of the box, and most of them of its memory.
+pub const VOLUME_FILES_MAX: usize = 4096;
+
+/// Name servers, search domains and their length, as Kubernetes validates them.
+pub const NAMESERVERS_MAX: usize = 3;
+pub const SEARCHES_MAX: usize = 32;
+pub const SEARCHES_LENGTH_MAX: usize = 2048;
+
+/// A path inside a container or on the box: the kernel's PATH_MAX.
+pub const PATH_MAX: usize = 4096;
+
+/// Kinds of devices that a box lends, and that one container asks for.
+pub const DEVICES_MAX: usize = 64;
+
+/// Apps in one status frame. An app with every text at its cap takes 1 KiB for its own message and 64 containers, init containers
+/// among them, of two messages of 1 KiB and about 400 B of the rest each: 154 KiB, and 3 of them 462 KiB, which is under
+/// [`REPORT_FRAME_MAX`].
+pub const STATUS_APPS_PER_FRAME: usize = 3;
 
 /// A message for people: a registry's or Docker's words, cut to what fits a status and an Event.
 pub const MESSAGE_MAX: usize = 1024;
 
-/// A message about one container: there may be many of them in one status.
+/// A message about one container, its termination message among them: there may be many of them in one status.
 pub const CONTAINER_MESSAGE_MAX: usize = 256;
 
 /// Labels that a node brings along when it joins.

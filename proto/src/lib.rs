@@ -6,6 +6,7 @@
 
 pub mod caps;
 mod convert;
+mod secrecy;
 
 /// Version of the session protocol that this build speaks.
 pub const PROTOCOL: u32 = 1;

@@ -9,6 +9,7 @@
 mod backoff;
 mod clock;
 mod desired;
+pub mod expand;
 mod hash;
 mod memory;
 mod observed;

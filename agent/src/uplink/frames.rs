@@ -104,6 +104,9 @@ fn container_status(status: ContainerStatus) -> wire::ContainerStatus {
         message: caps::truncate(&message, caps::MESSAGE_MAX),
         started_at_millis: started_at.0,
         exit_code: i32::try_from(exit_code).unwrap_or(i32::MAX),
+        kind: wire::ContainerKind::Main.into(),
+        started: None,
+        last_termination: None,
     }
 }
 

@@ -80,7 +80,11 @@ async fn docker_is_told_everything() {
     let container = &mut app.template().containers[0];
     container.cpu_limit_millis = 500;
     container.memory_limit_bytes = 64 << 20;
-    container.env.push(skerry_proto::wire::EnvVar { name: "MODE".to_owned(), value: "a=b".to_owned() });
+    container.env.push(skerry_proto::wire::EnvVar {
+        name: "MODE".to_owned(),
+        value: "a=b".to_owned(),
+        value_from: None,
+    });
     let spec = create_specs(&desired(&bed.node, &[app])).remove(0);
     bed.docker().create(&spec).await.expect("created");
     let inspect = |format: &str| cli(&["inspect", "--format", format, &spec.name]);

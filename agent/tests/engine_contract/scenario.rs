@@ -39,6 +39,7 @@ pub fn app(name: &str, images: &[&str], argument: &str) -> App {
                 containers: images.iter().enumerate().map(container).collect(),
                 ..Default::default()
             }),
+            ..Default::default()
         },
     }
 }

@@ -1,15 +1,26 @@
 //! `EdgeApp`: what shall run, and where.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "the columns of a resource repeat their keys; the lint does not know that inside cfg_attr"
+#![cfg_attr(
+    feature = "kube",
+    expect(
+        clippy::duplicated_attributes,
+        reason = "the columns of a resource repeat their keys; the lint does not know that inside cfg_attr"
+    )
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+#[cfg(feature = "status")]
+mod status;
+
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelSelector, PodTemplate};
+use crate::template::word_enum;
+use crate::{LabelSelector, PodTemplate, Toleration, names};
+
+#[cfg(feature = "status")]
+pub use status::{EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, RolloutStatus};
 
 /// An application on edge nodes: a pod template, and which nodes run it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +63,13 @@ use crate::{LabelSelector, PodTemplate};
             description = "Nodes that cannot be asked"
         ),
         printcolumn(
+            name = "NotPlaceable",
+            type_ = "integer",
+            json_path = ".status.nodes.notPlaceable",
+            priority = 1,
+            description = "Nodes that cannot run the app"
+        ),
+        printcolumn(
             name = "Status",
             type_ = "string",
             json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
@@ -87,6 +105,16 @@ pub struct EdgeAppSpec {
 
     /// What runs on each of these nodes.
     pub template: PodTemplate,
+
+    /// Other images for some kinds of nodes; the first match wins. A node that matches none is NotPlaceable. Absent or empty:
+    /// the template as it is, on every kind of node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub variants: Vec<Variant>,
+
+    /// How a change is brought in on each node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
 }
 
 /// Which nodes run an app.
@@ -96,90 +124,78 @@ pub struct Placement {
     /// Selects EdgeNodes by their labels. Absent or empty: every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
+
+    /// Which taints of nodes do not keep the app away, as in PodSpec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub tolerations: Vec<Toleration>,
+
+    /// On how many of the selected nodes the app runs. Absent: on every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: Option<i32>,
 }
 
-/// What is known of an app over all nodes. Written by the controller.
+/// Images for some kinds of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EdgeAppStatus {
-    /// The metadata.generation that this status speaks of. -1 until the controller has seen the object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
+pub struct Variant {
+    /// Which nodes. All that is given must hold; absent or empty: every node.
+    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<VariantMatch>,
 
-    /// When this status was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_at: Option<Time>,
-
-    /// How many nodes stand where.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<NodeCounts>,
-
-    /// Where the rollout stands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<RolloutStatus>,
-
-    /// Available: every node that can be asked serves the app. Progressing: a change is on its way. Degraded: some
-    /// nodes failed. Ready, Reconciling and Stalled are for tools that understand kstatus, such as Flux, Argo CD
-    /// and helm --wait.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-
-    /// Nodes where the app failed; at most 20, newest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failures: Vec<NodeFailure>,
-
-    /// How many more nodes failed than the list of failures holds.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub failures_omitted: i32,
+    /// Images by the name of the container, in place of the template's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(inner(length(min = 1, max = 512), regex(pattern = names::IMAGE)), extend("maxProperties" = 64))]
+    pub images: BTreeMap<String, String>,
 }
 
-/// How many nodes stand where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Kinds of nodes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct NodeCounts {
-    /// Nodes that shall run the app.
-    pub desired: i32,
-    /// Nodes that report the newest revision as running.
-    pub updated: i32,
-    /// Nodes where every container of the app runs, be it of the newest revision or of the one before.
-    pub ready: i32,
-    /// Nodes that can be asked and where the app does not serve.
-    pub unavailable: i32,
-    /// Nodes that cannot be asked at present.
-    pub unknown: i32,
+pub struct VariantMatch {
+    /// Processor architectures as in status.nodeInfo.architecture: amd64, arm64, arm, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 32)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub architectures: Vec<String>,
+    /// Operating systems as in status.nodeInfo.operatingSystem: linux.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 32)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub operating_systems: Vec<String>,
+    /// Labels of the EdgeNode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<LabelSelector>,
 }
 
-/// Where a rollout stands.
+/// How a change is brought in on a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RolloutStatus {
-    /// The revision that the nodes had before, or have if nothing is on its way.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub current_revision: String,
-    /// The revision that the spec asks for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub target_revision: String,
-}
-
-/// One node where the app failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeFailure {
-    /// Name of the EdgeNode.
-    pub node: String,
-    /// A stable word, such as ImagePullFailed.
-    pub reason: String,
-    /// What happened, in words.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// Since when, by the node's clock.
+pub struct Strategy {
+    /// StopFirst: the old containers end before the new ones start. StartFirst: the new ones serve before the old ones end; not
+    /// possible with a hostPort or hostNetwork. Default: StopFirst.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_at: Option<Time>,
+    pub switch: Option<Switch>,
+    /// Seconds that a new revision has to become ready on a node before the node goes back to the one before. Default: 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub progress_deadline_seconds: Option<i32>,
 }
 
-/// Serde asks for a reference.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
-fn is_zero(number: &i32) -> bool {
-    *number == 0
+word_enum! {
+    /// Which of the old and the new containers go first.
+    Switch { StopFirst, StartFirst }
+}
+
+/// Kubernetes' default of a Deployment.
+const PROGRESS_DEADLINE_SECONDS: u32 = 600;
+
+impl EdgeAppSpec {
+    pub fn effective_switch(&self) -> Switch {
+        self.strategy.as_ref().and_then(|strategy| strategy.switch).unwrap_or(Switch::StopFirst)
+    }
+
+    pub fn effective_progress_deadline_seconds(&self) -> u32 {
+        let seconds = self.strategy.as_ref().and_then(|strategy| strategy.progress_deadline_seconds);
+        seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(PROGRESS_DEADLINE_SECONDS)
+    }
 }

@@ -1,33 +1,47 @@
 //! The custom resources of `skerry.dev/v1alpha1`: what users write and what `kubectl` prints. Types, validation and
 //! defaults; no IO. The CRD manifests in `charts/` and `deploy/` are generated from these types by `make generate`.
 //!
-//! With the feature `kube` the object types [`EdgeApp`] and [`EdgeNode`] and the CRD generator exist; without it only the
-//! specs and statuses do, which is all that the pure crates need.
+//! Without features only the specs exist, with their checks and defaults. `status`: the statuses and [`EdgeNodeSpec`], which need
+//! Kubernetes' own types. `kube`: the object types [`EdgeApp`] and [`EdgeNode`] and the CRD generator. `wire`: from a spec to the
+//! bytes that travel.
 
 mod app;
+#[cfg(feature = "status")]
 mod condition;
 #[cfg(feature = "kube")]
 pub mod crds;
+mod names;
+#[cfg(feature = "status")]
 mod node;
 mod quantity;
 mod revision;
 mod selector;
-mod template;
+mod taint;
+pub mod template;
 mod valid;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 #[cfg(feature = "kube")]
 pub use app::EdgeApp;
-pub use app::{EdgeAppSpec, EdgeAppStatus, NodeCounts, NodeFailure, Placement, RolloutStatus};
+pub use app::{EdgeAppSpec, Placement, Strategy, Switch, Variant, VariantMatch};
+#[cfg(feature = "status")]
+pub use app::{EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, RolloutStatus};
+#[cfg(feature = "status")]
 pub use condition::{condition, set_condition};
 #[cfg(feature = "kube")]
 pub use node::EdgeNode;
-pub use node::{AppReport, ContainerReport, EdgeNodeSpec, EdgeNodeStatus, NodeInfo, Resources, SessionInfo};
+#[cfg(feature = "status")]
+pub use node::{
+    AppReport, ContainerReport, EdgeNodeSpec, EdgeNodeStatus, LastState, NodeInfo, Resources, SessionInfo,
+};
 pub use quantity::{Quantity, QuantityError};
 pub use revision::revision_name;
 pub use selector::{LabelSelector, Operator, Requirement};
+pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use template::{
-    Container, ContainerPort, EnvVar, ImagePullPolicy, Limits, PodSpec, PodTemplate, ResourceRequirements,
-    RestartPolicy, TemplateMeta, TransportProtocol,
+    Container, ContainerKind, ContainerPort, EnvVar, ImagePullPolicy, PodSpec, PodTemplate, Probe,
+    ResourceList, ResourceRequirements, RestartPolicy, TemplateMeta, TransportProtocol, Volume, VolumeMount,
 };
 pub use valid::{FieldError, check_spec};
 

@@ -1,8 +1,11 @@
 //! `EdgeNode`: one edge box, and what it reports.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "the columns of a resource repeat their keys; the lint does not know that inside cfg_attr"
+#![cfg_attr(
+    feature = "kube",
+    expect(
+        clippy::duplicated_attributes,
+        reason = "the columns of a resource repeat their keys; the lint does not know that inside cfg_attr"
+    )
 )]
 
 use std::collections::BTreeMap;
@@ -10,6 +13,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::Taint;
 
 /// An edge box. Created when its agent joins; its labels decide which apps it runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,7 +99,22 @@ use serde::{Deserialize, Serialize};
     )
 )]
 #[serde(rename_all = "camelCase")]
-pub struct EdgeNodeSpec {}
+pub struct EdgeNodeSpec {
+    /// No app is newly placed on the node; those that run there stay. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unschedulable: Option<bool>,
+
+    /// Keep apps away that do not tolerate them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key", "effect"]))]
+    pub taints: Vec<Taint>,
+}
+
+impl EdgeNodeSpec {
+    pub fn is_unschedulable(&self) -> bool {
+        self.unschedulable.unwrap_or(false)
+    }
+}
 
 /// What an edge node reported last. Written by the controller on transitions, never periodically: a node at rest costs
 /// no write.
@@ -119,9 +139,13 @@ pub struct EdgeNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_info: Option<NodeInfo>,
 
-    /// What the box has: cpu in cores, memory in bytes.
+    /// What the box has: cpu in cores, memory in bytes, and the devices that its owner lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Resources>,
+
+    /// What of it apps may request: the capacity without what the box's owner keeps back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocatable: Option<Resources>,
 
     /// Network addresses of the box.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -224,12 +248,18 @@ pub struct AppReport {
 pub struct ContainerReport {
     /// Name of the container in the template.
     pub name: String,
+    /// Init or Sidecar. Absent: one of the main containers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
     /// Docker's id of the container. Absent when there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The container serves.
     #[serde(default)]
     pub ready: bool,
+    /// Its postStart hook and its startup probe are through. Absent while nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<bool>,
     /// How often it was restarted.
     #[serde(default)]
     pub restart_count: i32,
@@ -248,4 +278,28 @@ pub struct ContainerReport {
     /// Exit code of the last run, when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// How its run before this one ended. Absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_state: Option<LastState>,
+}
+
+/// How a run of a container ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastState {
+    /// Exit code of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// A stable word, such as Error or OOMKilled.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What the container left as its termination message.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When the run began, by the box's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended, by the box's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
 }

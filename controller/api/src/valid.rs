@@ -64,8 +64,8 @@ fn check_limits(container: &Container, path: &str, errors: &mut Vec<FieldError>)
             });
         }
     };
-    check("cpu", limits.cpu.as_ref().map(|quantity| quantity.millis()));
-    check("memory", limits.memory.as_ref().map(|quantity| quantity.units()));
+    check("cpu", limits.cpu().map(|quantity| quantity.millis()));
+    check("memory", limits.memory().map(|quantity| quantity.units()));
 }
 
 /// No two ports of an app may ask for the same port of the box.

@@ -71,6 +71,7 @@ pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, 
             ready: count(tally.serves),
             unavailable: count(tally.unavailable),
             unknown: count(tally.unknown),
+            not_placeable: 0,
         }),
         rollout: Some(RolloutStatus {
             current_revision: before.filter(|_| !everywhere).unwrap_or(target).to_owned(),
@@ -79,6 +80,8 @@ pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, 
         conditions,
         failures,
         failures_omitted: count(failures_omitted),
+        not_placeable: Vec::new(),
+        not_placeable_omitted: 0,
     }
 }
 

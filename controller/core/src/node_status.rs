@@ -157,6 +157,7 @@ pub fn node_status(
         conditions,
         node_info: info.clone(),
         capacity: capacity.clone(),
+        allocatable: None,
         addresses: addresses.clone(),
         last_seen,
         session,

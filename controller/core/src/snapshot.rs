@@ -80,7 +80,6 @@ pub fn desired_set<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use proptest::prelude::*;
 
@@ -95,7 +94,7 @@ mod tests {
         let sets: Vec<_> =
             (0..2).map(|_| desired_set(&apps, &labels(&[]), |_| false, LIMITS).expect("a set")).collect();
         let payload = |i: usize| sets[i].apps().values().next().expect("one app");
-        assert!(Arc::ptr_eq(payload(0), payload(1)));
+        assert!(std::ptr::eq(payload(0).as_ptr(), payload(1).as_ptr()));
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
         memory_bytes,
         addresses,
         hostname,
+        devices: _,
     } = facts.unwrap_or_default();
     let held = held.map(wire::Held::checked).transpose()?;
     let (labels, bad): (Labels, Labels) = labels
@@ -212,6 +213,9 @@ fn container(status: wire::ContainerStatus) -> ContainerReport {
         message,
         started_at_millis,
         exit_code,
+        kind: _,
+        started: _,
+        last_termination: _,
     } = status;
     ContainerReport {
         name: word(&name),
@@ -223,6 +227,7 @@ fn container(status: wire::ContainerStatus) -> ContainerReport {
         message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
         started_at: time(started_at_millis),
         exit_code: ended.then_some(exit_code),
+        ..ContainerReport::default()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The cache of EdgeApps: what was seen, what of it is valid, and which nodes it concerns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use skerry_api::{EdgeAppSpec, EdgeAppStatus, FieldError, check_spec, revision_name};
+use skerry_api::{EdgeAppSpec, EdgeAppStatus, FieldError, check_spec, revision_name, wire};
 use skerry_controller_core::placement::{App, Content};
 use skerry_terms::AppKey;
 use tracing::{info, warn};
@@ -12,7 +12,6 @@ use tracing::{info, warn};
 use super::status::Ledger;
 use super::timers::Timer;
 use super::{At, Hub};
-use crate::encode;
 use crate::k8s::{JobKey, Seen, Watched};
 use crate::readiness::Part;
 use skerry_terms::Chain;
@@ -160,6 +159,7 @@ fn content(
         .map_err(|error| whole(format!("this version of the controller cannot read it: {error}")))?;
     check_spec(spec)?;
     let revision = revision_name(key.name(), &spec.template);
-    let payload = encode::payload(uid, &revision, spec).map_err(|error| whole(Chain(&error).to_string()))?;
+    let payload = wire::payload(uid, &revision, spec, &BTreeMap::new(), &[])
+        .map_err(|error| whole(Chain(&error).to_string()))?;
     Ok(Content { spec: spec.clone(), revision, payload })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -10,8 +11,10 @@ use sha2::{Digest as _, Sha256};
 use crate::AppKey;
 
 /// One app as it travels and as the agent stores it: encoded bytes that only the edges open. An agent keeps the
-/// bytes it received, fields that it does not know included, so that a newer agent finds them on its disk.
-pub type Payload = Arc<[u8]>;
+/// bytes it received, fields that it does not know included, so that a newer agent finds them on its disk. They may
+/// hold Secrets: they are never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Arc<[u8]>);
 
 /// Everything that one node must run.
 pub type PayloadSet = BTreeMap<AppKey, Payload>;
@@ -43,6 +46,31 @@ impl Digest {
 
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Payload {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.len())
     }
 }
 
@@ -95,6 +123,11 @@ mod tests {
         let digests = [set(&[("ab", "c", b"d")]), set(&[("a", "bc", b"d")]), set(&[("a", "b", b"cd")])];
         assert_ne!(Digest::of(&digests[0]), Digest::of(&digests[1]));
         assert_ne!(Digest::of(&digests[1]), Digest::of(&digests[2]));
+    }
+
+    #[test]
+    fn a_payload_shows_its_size_alone() {
+        assert_eq!(format!("{:?}", Payload::from(&b"hunter2"[..])), "Payload(7 bytes)");
     }
 
     #[test]

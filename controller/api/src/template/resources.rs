@@ -1,0 +1,103 @@
+//! What a container may use and what is kept free for it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::Quantity;
+
+/// Processor time, in cores.
+pub const CPU: &str = "cpu";
+/// Memory, in bytes.
+pub const MEMORY: &str = "memory";
+/// Devices that the box's owner lists in agent.toml: `skerry.dev/<name>`, in whole numbers.
+pub const DEVICE_PREFIX: &str = "skerry.dev/";
+/// Most resources in one list: cpu, memory and far more kinds of devices than a box has.
+const RESOURCES_MAX: usize = 32;
+
+/// What a container may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceRequirements {
+    /// The most that it may use: cpu in cores (500m, 2), memory in bytes (128Mi; a container that needs more is killed,
+    /// OOMKilled), and skerry.dev/<name> for devices that the box's owner lists in agent.toml.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.all(k, k == 'cpu' || k == 'memory' || k.startsWith('skerry.dev/'))",
+            "message": "resources are cpu, memory and skerry.dev/<device>; Docker cannot limit others, such as ephemeral-storage"
+        },
+        {
+            "rule": "!('memory' in self) || quantity(string(self['memory'])).compareTo(quantity('6Mi')) >= 0",
+            "message": "memory must be at least 6Mi, the smallest limit that Docker accepts",
+            "fieldPath": ".memory"
+        },
+        {
+            "rule": "!('cpu' in self) || quantity(string(self['cpu'])).compareTo(quantity('10m')) >= 0",
+            "message": "cpu must be at least 10m, the smallest limit that the kernel accepts",
+            "fieldPath": ".cpu"
+        }
+    ]))]
+    pub limits: Option<ResourceList>,
+    /// What is kept free for it on the node: an app that does not fit is not placed there. Default: the limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.all(k, k == 'cpu' || k == 'memory' || k.startsWith('skerry.dev/'))",
+            "message": "resources are cpu, memory and skerry.dev/<device>; Docker cannot limit others, such as ephemeral-storage"
+        }
+    ]))]
+    pub requests: Option<ResourceList>,
+}
+
+/// Amounts by resource: cpu, memory and `skerry.dev/<name>`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ResourceList(pub BTreeMap<String, Quantity>);
+
+impl JsonSchema for ResourceList {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ResourceList".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "maxProperties": RESOURCES_MAX,
+            "additionalProperties": generator.subschema_for::<Quantity>(),
+        })
+    }
+}
+
+impl ResourceList {
+    pub fn cpu(&self) -> Option<&Quantity> {
+        self.0.get(CPU)
+    }
+
+    pub fn memory(&self) -> Option<&Quantity> {
+        self.0.get(MEMORY)
+    }
+
+    /// The devices by their name in agent.toml, without the prefix.
+    pub fn devices(&self) -> impl Iterator<Item = (&str, &Quantity)> {
+        self.0.iter().filter_map(|(name, amount)| Some((name.strip_prefix(DEVICE_PREFIX)?, amount)))
+    }
+}
+
+impl ResourceRequirements {
+    pub fn limit(&self, resource: &str) -> Option<&Quantity> {
+        self.limits.as_ref().and_then(|limits| limits.0.get(resource))
+    }
+
+    /// Kubernetes' default for a request is the limit.
+    pub fn effective_request(&self, resource: &str) -> Option<&Quantity> {
+        let own = self.requests.as_ref().and_then(|requests| requests.0.get(resource));
+        own.or_else(|| self.limit(resource))
+    }
+}
