@@ -174,7 +174,7 @@ fn pre_stop() -> Vec<Case> {
         ),
         Case::story(
             "a_liveness_probe_that_fails_calls_it",
-            "[sig-node] [NodeConformance] Containers Lifecycle when a pod with PreStop hook should call the container's preStop hook and terminate it if its \
+            "[sig-node] [NodeConformance] Containers Lifecycle A regular container has a PreStop hook A regular container fails a liveness probe should call the container's preStop hook and terminate it if its \
              liveness probe fails",
             async |scene| {
                 let folder = scene.folder()?;

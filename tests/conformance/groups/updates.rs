@@ -60,7 +60,7 @@ fn in_place() -> Vec<Case> {
     vec![
         Case::story(
             "limits_are_changed_in_place",
-            "[sig-node] Pod InPlace Resize Container guaranteed qos - 1 container, increase CPU & memory",
+            "[sig-node] Pod InPlace Resize Container burstable pods - extended 6 containers - various operations performed (including adding limits and requests)",
             async |scene| {
                 let app = same(scene, "cpu: 500m, memory: 64Mi", "cpu: 250m, memory: 96Mi").await?;
                 app.inspects("main", "/HostConfig/NanoCpus", json!(250_000_000)).await?;
