@@ -50,6 +50,15 @@ pub struct Host {
     pub devices: BTreeMap<String, Device>,
     /// Which apps can resolve which others.
     pub app_names: AppNames,
+    /// What a container without a limit may use: the whole box.
+    pub capacity: Capacity,
+}
+
+/// How much of what the box has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capacity {
+    pub cpu_millis: u64,
+    pub memory_bytes: u64,
 }
 
 /// A resource of the box that containers ask for by name.

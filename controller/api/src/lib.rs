@@ -6,6 +6,7 @@
 //! bytes that travel.
 
 mod app;
+mod bounds;
 #[cfg(feature = "status")]
 mod condition;
 #[cfg(feature = "kube")]
@@ -36,14 +37,14 @@ pub use node::{
     AppReport, ContainerReport, EdgeNodeSpec, EdgeNodeStatus, LastState, NodeInfo, Resources, SessionInfo,
 };
 pub use quantity::{Quantity, QuantityError};
-pub use revision::revision_name;
+pub use revision::{revision_name, spec_revision};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use template::{
     Container, ContainerKind, ContainerPort, EnvVar, ImagePullPolicy, PodSpec, PodTemplate, Probe,
     ResourceList, ResourceRequirements, RestartPolicy, TemplateMeta, TransportProtocol, Volume, VolumeMount,
 };
-pub use valid::{FieldError, check_spec};
+pub use valid::{APP_NAME_MAX, FieldError, ReadError, check_name, check_spec, read_spec};
 
 /// API group of everything that Skerry adds to Kubernetes.
 pub const GROUP: &str = "skerry.dev";

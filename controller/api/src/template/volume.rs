@@ -12,6 +12,12 @@ const DEFAULT_MODE: i32 = 0o644;
 /// A volume: a name and exactly one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.emptyDir), has(self.hostPath), has(self.configMap), has(self.secret), has(self.downwardAPI), has(self.projected), has(self.local)].exists_one(given, given)",
+        "message": "must specify exactly one volume type: emptyDir, hostPath, configMap, secret, downwardAPI, projected, local"
+    }
+]))]
 pub struct Volume {
     /// Name of the volume: a DNS label, unique within the app.
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
@@ -42,6 +48,13 @@ pub struct Volume {
 /// An empty folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.sizeLimit) || has(self.medium) && self.medium == 'Memory'",
+        "message": "needs medium Memory: Docker cannot limit a folder on the box's disk",
+        "fieldPath": ".sizeLimit"
+    }
+]))]
 pub struct EmptyDir {
     /// "" for the box's disk, Memory for memory. Default: "".
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +74,17 @@ word_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct HostPath {
     /// Absolute path on the box, without "..".
-    #[schemars(length(min = 1, max = 1024), regex(pattern = "^/[^:]*$"))]
+    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.startsWith('/')",
+            "message": "must be an absolute path: it begins with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub path: String,
     /// What must be there: "" (anything), DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice or BlockDevice.
     /// Default: "".
@@ -124,7 +147,7 @@ pub struct KeyToPath {
     #[schemars(length(min = 1, max = 253), regex(pattern = names::CONFIG_KEY))]
     pub key: String,
     /// Path of its file inside the volume: relative, without "..".
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = names::FILE))]
     pub path: String,
     /// Mode of the file, 0 to 0777. Default: the volume's defaultMode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,9 +172,15 @@ pub struct DownwardApiVolume {
 /// A fact about the app as a file: exactly one of fieldRef and resourceFieldRef.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.fieldRef), has(self.resourceFieldRef)].exists_one(given, given)",
+        "message": "must specify exactly one source: fieldRef, resourceFieldRef"
+    }
+]))]
 pub struct DownwardApiFile {
     /// Path of the file inside the volume: relative, without "..".
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = names::FILE))]
     pub path: String,
     /// A field of the app: metadata.name, metadata.namespace, metadata.uid, metadata.labels, metadata.annotations,
     /// metadata.labels['x'] or metadata.annotations['x'].
@@ -183,6 +212,12 @@ pub struct ProjectedVolume {
 /// One source of a projected volume: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.configMap), has(self.secret), has(self.downwardAPI)].exists_one(given, given)",
+        "message": "must specify exactly one projection type: configMap, secret, downwardAPI"
+    }
+]))]
 pub struct VolumeProjection {
     /// The keys of a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
