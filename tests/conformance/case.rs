@@ -92,6 +92,16 @@ impl Case {
         Self { name, stands_on, play: Play::Refused { pod, words } }
     }
 
+    /// A pod spec that is wrong in a way that a schema cannot see: the EdgeApp is InvalidSpec with each of these words, and no node has it.
+    pub fn invalid(
+        name: &'static str,
+        stands_on: &'static str,
+        pod: &'static str,
+        words: &'static [&'static str],
+    ) -> Self {
+        Self { name, stands_on, play: Play::Invalid { pod, words } }
+    }
+
     /// What takes more than one look.
     pub fn story<S>(name: &'static str, stands_on: &'static str, story: S) -> Self
     where
@@ -178,6 +188,15 @@ impl Case {
                 for word in *words {
                     ensure!(said.contains(word), "{word:?} is not in the refusal: {said}");
                 }
+                Ok(())
+            }
+            Play::Invalid { pod, words } => {
+                let app = scene.apply(APP, pod).await?;
+                let said = scene.condition(APP, "Ready", "InvalidSpec").await?;
+                for word in *words {
+                    ensure!(said.contains(word), "{word:?} is not in the message: {said}");
+                }
+                ensure!(app.containers().await?.is_empty(), "something was created");
                 Ok(())
             }
             Play::Story(story) => story(scene).await,

@@ -114,6 +114,18 @@ impl Scene {
         Ok(spec)
     }
 
+    /// Waits until a condition of the EdgeApp has this reason, and returns its message.
+    pub async fn condition(&self, name: &str, kind: &str, reason: &str) -> Result<String> {
+        eventually(&format!("{name} is {reason}"), || async {
+            let status = self.stage.site.apps(&self.namespace).get(name).await?.status.unwrap_or_default();
+            match status.conditions.iter().find(|one| one.type_ == kind && one.reason == reason) {
+                Some(condition) => Ok(condition.message.clone()),
+                None => bail!("{:?}", status.conditions),
+            }
+        })
+        .await
+    }
+
     pub async fn delete_app(&self, name: &str) -> Result<()> {
         self.stage.site.apps(&self.namespace).delete(name, &DeleteParams::default()).await?;
         Ok(())

@@ -249,7 +249,7 @@ fn devices() -> Vec<Case> {
                 Ok(())
             },
         ),
-        Case::refused(
+        Case::invalid(
             "half_a_device_is_refused",
             "https://kubernetes.io/docs/tasks/configure-pod-container/extended-resource/: extended resources are integers, such as 4 or 4000m, not 0.5 or 1500m",
             "{containers: [{name: main, resources: {limits: {skerry.dev/camera: 500m}}}]}",
