@@ -36,6 +36,11 @@ enum Play {
         pod: &'static str,
         words: &'static [&'static str],
     },
+    /// A pod that the API takes and the controller does not.
+    Invalid {
+        pod: &'static str,
+        words: &'static [&'static str],
+    },
     Story(Story),
 }
 
