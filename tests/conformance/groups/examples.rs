@@ -140,7 +140,7 @@ pub fn cases() -> Vec<Case> {
             served(port, "prepared\n").await?;
             eventually("the sidecar sees the log", || async {
                 let logs = app.logs("shipper").await?;
-                ensure!(logs.contains("GET"), "{logs:?}");
+                ensure!(logs.contains("url:/"), "{logs:?}");
                 Ok::<_, anyhow::Error>(())
             })
             .await

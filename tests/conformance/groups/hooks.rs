@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
 async fn handler(scene: &Scene) -> Result<(App, String)> {
     let pod = r#"
 containers:
-- {name: main, command: [sh, -c, 'mkdir /www; echo ok > /www/echo; exec httpd -f -vv -p 8080 -h /www']}
+- {name: main, command: [sh, -c, 'mkdir /www; cd /www; touch poststart prestop; exec httpd -f -vv -p 8080 -h /www']}
 "#;
     let app = scene.ready("handler", pod).await?;
     let inspect = app.inspect("main").await?;
@@ -35,7 +35,7 @@ containers:
 async fn asked(handler: &App, what: &str) -> Result<()> {
     skerry_tests::eventually(&format!("{what} was asked for"), || async {
         let logs = handler.logs("main").await?;
-        ensure!(logs.contains(&format!("url:/echo?{what}")), "{logs}");
+        ensure!(logs.contains(&format!("url:/{what}")), "{logs}");
         Ok::<_, anyhow::Error>(())
     })
     .await
@@ -80,10 +80,10 @@ containers:
                 let (handler, address) = handler(scene).await?;
                 let pod = format!(
                     "{{containers: [{{name: main, command: [sleep, '9999'], \
-                     lifecycle: {{postStart: {{httpGet: {{path: '/echo?msg=poststart', host: {address}, port: 8080}}}}}}}}]}}"
+                     lifecycle: {{postStart: {{httpGet: {{path: '/poststart', host: {address}, port: 8080}}}}}}}}]}}"
                 );
                 scene.ready(APP, &pod).await?;
-                asked(&handler, "msg=poststart").await
+                asked(&handler, "poststart").await
             },
         ),
         Case::story(
@@ -148,11 +148,11 @@ fn pre_stop() -> Vec<Case> {
                 let (handler, address) = handler(scene).await?;
                 let pod = format!(
                     "{{terminationGracePeriodSeconds: 5, containers: [{{name: main, command: [sh, -c, 'trap \"exit 0\" TERM; while :; do sleep 0.1; done'], \
-                     lifecycle: {{preStop: {{httpGet: {{path: '/echo?msg=prestop', host: {address}, port: 8080}}}}}}}}]}}"
+                     lifecycle: {{preStop: {{httpGet: {{path: '/prestop', host: {address}, port: 8080}}}}}}}}]}}"
                 );
                 let app = scene.ready(APP, &pod).await?;
                 app.delete().await?;
-                asked(&handler, "msg=prestop").await
+                asked(&handler, "prestop").await
             },
         ),
         Case::story(

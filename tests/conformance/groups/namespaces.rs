@@ -53,8 +53,8 @@ containers:
              to see each other",
             "{shareProcessNamespace: true, containers: [{name: one, command: [sleep, '9998']}, {name: two, command: [sleep, '9999']}]}",
         )
-        .says("one", "pgrep -f 'sleep 9999' > /dev/null && echo seen", "seen")
-        .says("two", "pgrep -f 'sleep 9998' > /dev/null && echo seen", "seen"),
+        .says("one", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q '[s]leep 9999' && echo seen", "seen")
+        .says("two", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q '[s]leep 9998' && echo seen", "seen"),
         Case::story(
             "a_process_is_in_the_boxs_namespace",
             "[sig-node] Security Context when creating a pod in the host PID namespace should show its pid in the host PID namespace",
