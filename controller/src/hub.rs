@@ -3,6 +3,9 @@
 //! through channels that never block, so a slow agent or API server holds up nobody.
 
 mod apps;
+mod caches;
+mod config;
+mod content;
 mod nodes;
 mod pace;
 mod sessions;
@@ -17,20 +20,24 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use skerry_api::{EdgeAppSpec, EdgeAppStatus, EdgeNodeSpec, EdgeNodeStatus};
+use skerry_controller_core::placement::Board;
 use skerry_controller_core::session::Lists;
 use skerry_controller_core::snapshot::SetLimits;
 use skerry_proto::caps;
-use skerry_terms::{AppKey, Generation, NodeName};
+use skerry_terms::{AppKey, NodeName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 use crate::grpc::FromSession;
-use crate::k8s::{EventSink, ListId, Watched, WriteQueue, Written};
+use crate::k8s::{
+    ConfigKind, ConfigRead, ConfigSeen, EventSink, ListId, Seen, Wanted, Watched, WriteQueue, Written,
+};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use apps::AppEntry;
+use caches::{Caches, Kind, Listed};
+use config::Config;
 use nodes::NodeEntry;
 use timers::Timers;
 
@@ -41,17 +48,15 @@ const BACK_GRACE: Duration = Duration::from_secs(5);
 const START_GRACE: Duration = Duration::from_secs(60);
 /// Events taken in before what follows from them is done: bounds the delay of the first by the work of the rest.
 const BATCH: usize = 256;
-/// Plural names of the kinds, as generations carry them.
-const APPS: &str = "edgeapps";
-const NODES: &str = "edgenodes";
-
 const LIMITS: SetLimits = SetLimits { apps: caps::APPS_MAX, bytes: caps::SET_MAX };
 
 /// Everything that can happen to the hub.
 #[derive(Debug)]
 pub enum Event {
-    Apps(Watched<EdgeAppSpec, EdgeAppStatus>),
-    Nodes(Watched<EdgeNodeSpec, EdgeNodeStatus>),
+    Apps(Watched<Seen<EdgeAppSpec, EdgeAppStatus>>),
+    Nodes(Watched<Seen<EdgeNodeSpec, EdgeNodeStatus>>),
+    Config(ConfigKind, Watched<ConfigSeen>),
+    ConfigRead(ConfigRead),
     Session(FromSession),
     Written(Written),
     /// A timer that was armed has come due.
@@ -64,6 +69,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Inbox {
     pub cluster: mpsc::Receiver<Event>,
+    pub config_reads: mpsc::Receiver<ConfigRead>,
     pub sessions: mpsc::Receiver<FromSession>,
     pub written: mpsc::Receiver<Written>,
     pub stop: CancellationToken,
@@ -74,6 +80,8 @@ pub struct Inbox {
 pub struct Outlets {
     pub writes: WriteQueue,
     pub events: EventSink,
+    /// Which ConfigMaps and Secrets apps refer to.
+    pub wanted: Wanted,
     /// Counts up when fresh lists are wanted.
     pub relist: watch::Sender<u64>,
     pub readiness: Readiness,
@@ -88,27 +96,25 @@ pub struct Hub {
     out: Outlets,
     started: Instant,
     started_at: Time,
-    /// How far the cache of each kind is. Absent until the first list.
-    apps_at: Option<At>,
-    nodes_at: Option<At>,
+    /// How far the cache of each kind is.
+    caches: Caches,
     /// The newest round of lists that somebody waits for.
     lists_wanted: u64,
     apps: BTreeMap<AppKey, AppEntry>,
     /// Nodes with an object, a session, or both.
     nodes: BTreeMap<NodeName, NodeEntry>,
+    config: Config,
+    /// Where every app stands on every node.
+    board: Board,
+    /// Apps whose config is being read: what they concern is not sent yet.
+    unread: BTreeSet<AppKey>,
+    /// Nodes whose session wants to hear of every generation.
+    waiting: BTreeSet<NodeName>,
     /// What the next [`Hub::settle`] looks at.
     dirty_sets: BTreeSet<NodeName>,
     dirty_nodes: BTreeSet<NodeName>,
     dirty_apps: BTreeSet<AppKey>,
     timers: Timers,
-}
-
-/// How far a cache is.
-#[derive(Debug)]
-struct At {
-    position: u64,
-    /// The list that it began with.
-    list: ListId,
 }
 
 impl Hub {
@@ -117,11 +123,14 @@ impl Hub {
             out,
             started: Instant::now(),
             started_at: now(),
-            apps_at: None,
-            nodes_at: None,
+            caches: Caches::default(),
             lists_wanted: 0,
             apps: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            config: Config::default(),
+            board: Board::default(),
+            unread: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             dirty_sets: BTreeSet::new(),
             dirty_nodes: BTreeSet::new(),
             dirty_apps: BTreeSet::new(),
@@ -155,6 +164,7 @@ impl Hub {
         tokio::select! {
             () = inbox.stop.cancelled() => Event::Stop,
             Some(event) = inbox.cluster.recv() => event,
+            Some(answer) = inbox.config_reads.recv() => Event::ConfigRead(answer),
             Some(message) = inbox.sessions.recv() => Event::Session(message),
             Some(written) = inbox.written.recv() => Event::Written(written),
             () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => Event::Due,
@@ -166,6 +176,8 @@ impl Hub {
         match event {
             Event::Apps(watched) => self.apply_apps(watched),
             Event::Nodes(watched) => self.apply_nodes(watched),
+            Event::Config(kind, watched) => self.apply_config(kind, watched),
+            Event::ConfigRead(answer) => self.apply_config_read(answer),
             Event::Session(message) => self.apply_session(message),
             Event::Written(written) => self.apply_written(written),
             Event::Due => self.apply_due(),
@@ -176,6 +188,9 @@ impl Hub {
     /// Does what follows from everything that was taken in: sends sets first, because somebody waits for a container, then
     /// writes statuses.
     pub fn settle(&mut self) {
+        let moved = self.board.settle();
+        self.dirty_sets.extend(moved.nodes);
+        self.dirty_apps.extend(moved.apps);
         let sets = std::mem::take(&mut self.dirty_sets);
         sets.iter().for_each(|node| self.settle_set(node));
         self.ask_for_lists();
@@ -185,19 +200,9 @@ impl Hub {
         apps.iter().for_each(|app| self.settle_app(app, false));
     }
 
-    /// Where the caches stand. Absent until all of them are filled, from one cluster.
-    fn generation(&self) -> Option<Generation> {
-        let (apps, nodes) = (self.apps_at.as_ref()?, self.nodes_at.as_ref()?);
-        let epoch = &apps.list.epoch;
-        let positions = [(APPS.to_owned(), apps.position), (NODES.to_owned(), nodes.position)];
-        // An API server whose uid is not a uid has no generations; nothing is sent then.
-        (*epoch == nodes.list.epoch).then(|| Generation::new(epoch, positions).ok())?
-    }
-
     /// Which rounds of lists were asked for and have come.
     fn lists(&self) -> Lists {
-        let round = |at: &Option<At>| at.as_ref().map_or(0, |at| at.list.round);
-        Lists { asked: *self.out.relist.borrow(), complete: round(&self.apps_at).min(round(&self.nodes_at)) }
+        self.caches.lists(*self.out.relist.borrow())
     }
 
     /// Asks for a round of lists if somebody waits for one. One at a time, for all who wait.
@@ -208,41 +213,34 @@ impl Hub {
         }
     }
 
-    /// The cache of a kind was filled from a list. A consistent list is the truth, even where it is older than what was seen
-    /// before, or of another cluster.
-    fn listed(&mut self, kind: &str, before: Option<At>, now: &At) {
-        let same_cluster = before.as_ref().is_some_and(|before| before.list.epoch == now.list.epoch);
-        if let Some(before) = before {
-            if !same_cluster {
-                let (old, new) = (&before.list.epoch, &now.list.epoch);
-                error!("the API server is another cluster now: {new}, it was {old}");
+    /// The cache of a kind was filled from a list.
+    fn listed(&mut self, kind: Kind, position: u64, list: ListId) -> Listed {
+        let told = self.caches.list(kind, position, list);
+        match told {
+            Listed::Again => {}
+            Listed::First => self.dirty_sets.extend(self.nodes.keys().cloned()),
+            Listed::AnotherCluster => {
                 // The caches of the other kinds may follow the old one still.
                 self.lists_wanted = self.lists_wanted.max(self.lists().asked + 1);
-            } else if before.position > now.position {
-                warn!("the API server has an older history of {kind} than before: was the cluster restored?");
+                self.dirty_sets.extend(self.nodes.keys().cloned());
             }
         }
-        if !same_cluster {
-            self.dirty_sets.extend(self.nodes.keys().cloned());
-        }
+        told
     }
 
-    /// A cache has moved on: sessions that wait for that hear of it.
+    /// A cache has moved on: sessions that wait for that hear of it, and nobody else does.
     fn moved_on(&mut self) {
-        let waiting = |(name, entry): (&NodeName, &NodeEntry)| {
-            let live = entry.live.as_ref()?;
-            live.session.waits_for_generation().then(|| name.clone())
-        };
-        self.dirty_sets.extend(self.nodes.iter().filter_map(waiting));
+        self.dirty_sets.extend(self.waiting.iter().cloned());
     }
 }
 
 fn waiting(inbox: &mut Inbox) -> Option<Event> {
-    let Inbox { cluster, sessions, written, stop: _ } = inbox;
+    let Inbox { cluster, config_reads, sessions, written, stop: _ } = inbox;
     let cluster = cluster.try_recv().ok();
+    let read = || config_reads.try_recv().ok().map(Event::ConfigRead);
     let session = || sessions.try_recv().ok().map(Event::Session);
     let written = || written.try_recv().ok().map(Event::Written);
-    cluster.or_else(session).or_else(written)
+    cluster.or_else(read).or_else(session).or_else(written)
 }
 
 /// The time, in whole seconds as Kubernetes keeps times.

@@ -1,11 +1,15 @@
 //! The Kubernetes API: the connection, the watches, the writes, the Events. The only place that knows kube.
 
 mod client;
+mod config;
 mod events;
 mod watch;
 mod write;
 
 pub use client::{connect, epoch};
+pub use config::{ConfigKind, ConfigRead, ConfigRef, ConfigSeen, Wanted, run_reads};
+#[cfg(test)]
+pub use events::Notice;
 pub use events::{EventSink, publish};
-pub use watch::{ListId, Seen, Watched, watch};
+pub use watch::{Kind, ListId, Seen, Watched, watch, whole};
 pub use write::{Job, JobKey, WriteQueue, Written, run_writes};

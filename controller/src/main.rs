@@ -3,7 +3,6 @@
 
 mod args;
 mod delay;
-mod encode;
 mod grpc;
 mod hub;
 mod k8s;

@@ -9,6 +9,8 @@ pub enum Part {
     Cluster,
     Apps,
     Nodes,
+    ConfigMaps,
+    Secrets,
     /// Agents can connect.
     Sessions,
     /// No stop was asked for.
@@ -16,13 +18,23 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Part; 5] = [Part::Cluster, Part::Apps, Part::Nodes, Part::Sessions, Part::NotStopping];
+    const ALL: [Part; 7] = [
+        Part::Cluster,
+        Part::Apps,
+        Part::Nodes,
+        Part::ConfigMaps,
+        Part::Secrets,
+        Part::Sessions,
+        Part::NotStopping,
+    ];
 
     fn missing(self) -> &'static str {
         match self {
             Part::Cluster => "the API server was not reached yet",
             Part::Apps => "the cache of EdgeApps is not filled yet",
             Part::Nodes => "the cache of EdgeNodes is not filled yet",
+            Part::ConfigMaps => "the cache of ConfigMaps is not filled yet",
+            Part::Secrets => "the cache of Secrets is not filled yet",
             Part::Sessions => "the session address is not served yet",
             Part::NotStopping => "the controller is being stopped",
         }

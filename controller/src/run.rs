@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::Api;
-use kube::core::ApiResource;
+use kube::core::{ApiResource, DynamicObject};
 use skerry_api::{EdgeApp, EdgeNode};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::args::{ReplicaArgs, RunArgs};
 use crate::hub::{Event, Hub, Inbox, Outlets};
-use crate::k8s::{self, EventSink, WriteQueue};
+use crate::k8s::{self, ConfigKind, EventSink, Kind, Wanted, Watched, WriteQueue, whole};
 use crate::metrics::Metrics;
 use crate::readiness::{Part, Readiness};
 use crate::{grpc, ops};
@@ -64,18 +64,21 @@ pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
     let (cluster_tx, cluster) = mpsc::channel(INBOX);
     let (sessions_tx, sessions) = mpsc::channel(INBOX);
     let (written_tx, written) = mpsc::channel(INBOX);
+    let (reads_tx, config_reads) = mpsc::channel(INBOX);
+    let wanted = Wanted::default();
     let (events, notices) = EventSink::new(metrics.clone());
     let writes = WriteQueue::default();
     let (relist, relisted) = watch::channel(0);
     let hub = Hub::new(Outlets {
         writes: writes.clone(),
         events,
+        wanted: wanted.clone(),
         relist,
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         replica: replica.clone(),
     });
-    let hub = tokio::spawn(hub.run(Inbox { cluster, sessions, written, stop: stop.clone() }));
+    let hub = tokio::spawn(hub.run(Inbox { cluster, config_reads, sessions, written, stop: stop.clone() }));
     // The ops address answers to the last, so that a probe sees why the replica is not ready.
     let ops =
         tokio::spawn(ops::serve(ops_listener, readiness.clone(), metrics.clone(), CancellationToken::new()));
@@ -90,7 +93,9 @@ pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
         epoch = k8s::epoch(&client) => {
             info!("cluster {}", epoch?);
             readiness.set(Part::Cluster, true);
-            start_watches(&client, cluster_tx, &relisted, &metrics);
+            tokio::spawn(k8s::run_reads(client.clone(), wanted.clone(), reads_tx));
+            let watches = Watches { client: client.clone(), hub: cluster_tx, relist: relisted, metrics: metrics.clone() };
+            watches.start(&wanted);
             stop.cancelled().await;
         }
         () = stop.cancelled() => {}
@@ -107,28 +112,48 @@ pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_watches(
-    client: &kube::Client,
+/// What every watch needs.
+#[derive(Clone)]
+struct Watches {
+    client: kube::Client,
     hub: mpsc::Sender<Event>,
-    relist: &watch::Receiver<u64>,
-    metrics: &Metrics,
-) {
-    let apps = Api::all_with(client.clone(), &ApiResource::erase::<EdgeApp>(&()));
-    let nodes = Api::all_with(client.clone(), &ApiResource::erase::<EdgeNode>(&()));
-    let (apps_client, nodes_client) = (client.clone(), client.clone());
-    let (to_apps, to_nodes) = (hub.clone(), hub);
-    let (apps_metrics, nodes_metrics) = (metrics.clone(), metrics.clone());
-    let (relist_apps, relist_nodes) = (relist.clone(), relist.clone());
-    tokio::spawn(async move {
-        let tell = |watched| async { to_apps.send(Event::Apps(watched)).await.is_ok() };
-        let restarted = || apps_metrics.watch_restarted("edgeapps");
-        k8s::watch(apps_client, apps, "edgeapps", relist_apps, tell, restarted).await;
-    });
-    tokio::spawn(async move {
-        let tell = |watched| async { to_nodes.send(Event::Nodes(watched)).await.is_ok() };
-        let restarted = || nodes_metrics.watch_restarted("edgenodes");
-        k8s::watch(nodes_client, nodes, "edgenodes", relist_nodes, tell, restarted).await;
-    });
+    relist: watch::Receiver<u64>,
+    metrics: Metrics,
+}
+
+impl Watches {
+    fn start(self, wanted: &Wanted) {
+        let apps = Api::all_with(self.client.clone(), &ApiResource::erase::<EdgeApp>(&()));
+        let nodes = Api::all_with(self.client.clone(), &ApiResource::erase::<EdgeNode>(&()));
+        let apps = Kind { api: apps, name: "edgeapps", fields: "", read: whole };
+        let nodes = Kind { api: nodes, name: "edgenodes", fields: "", read: whole };
+        tokio::spawn(self.clone().follow(apps, Event::Apps));
+        tokio::spawn(self.clone().follow(nodes, Event::Nodes));
+        for kind in ConfigKind::ALL {
+            let (watches, wanted) = (self.clone(), wanted.clone());
+            tokio::spawn(async move {
+                wanted.known().await;
+                let api = Api::all_with(watches.client.clone(), &kind.resource());
+                let read = move |object, version| wanted.pick(kind, object, version);
+                let objects = Kind { api, name: kind.plural(), fields: kind.fields(), read };
+                watches.follow(objects, move |watched| Event::Config(kind, watched)).await;
+            });
+        }
+    }
+
+    /// Follows one kind until the hub ends.
+    async fn follow<O, R>(self, kind: Kind<R>, event: impl Fn(Watched<O>) -> Event)
+    where
+        R: Fn(DynamicObject, u64) -> Option<O>,
+    {
+        let Self { client, hub, relist, metrics } = self;
+        let name = kind.name;
+        let tell = |watched| {
+            let sent = hub.send(event(watched));
+            async { sent.await.is_ok() }
+        };
+        k8s::watch(client, kind, relist, tell, || metrics.watch_restarted(name)).await;
+    }
 }
 
 pub async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

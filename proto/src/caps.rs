@@ -33,14 +33,17 @@ pub const VOLUMES_MAX: usize = 64;
 /// a few hundred KiB while it is read; honest ones have tens.
 pub const LIST_MAX: usize = 1024;
 
+/// Ports of one container, as the EdgeApp schema has it. Every one is compared with every other of the app.
+pub const PORTS_MAX: usize = 64;
+
 /// ConfigMaps and Secrets that one app refers to. Their sizes add up to no more than [`PAYLOAD_MAX`].
 pub const CONFIG_OBJECTS_MAX: usize = 64;
 
 /// Keys of one ConfigMap or Secret.
 pub const CONFIG_KEYS_MAX: usize = 4096;
 
-/// Files of one volume: each is an inode of the box, and most of them of its memory.
-pub const VOLUME_FILES_MAX: usize = 4096;
+/// Files of all volumes of one app: each is an inode of the box, and those of Secrets take its memory.
+pub const VOLUME_FILES_MAX: usize = 16 << 10;
 
 /// Name servers, search domains and their length, as Kubernetes validates them.
 pub const NAMESERVERS_MAX: usize = 3;

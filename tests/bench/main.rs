@@ -3,9 +3,11 @@
 
 mod cycle;
 mod figures;
+mod probed;
 mod rest;
 mod serving;
 mod standalone;
+mod switch;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,9 @@ const IDS: &[&str] = &[
     "controller_pss_mib",
     "api_writes_per_node_per_minute",
     "idle_uplink_bytes_per_s",
+    "agent_pss_probed_mib",
+    "agent_probed_cpu_percent",
+    "switch_failed_requests",
     "standalone_pss_mib",
     "standalone_list_ms",
     "standalone_watch_ms",
@@ -102,6 +107,13 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
     ];
     if at_rest.iter().any(|id| wanted(id)) {
         let all = rest::measure(&site, node, arguments.idle_seconds).await?;
+        all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
+    }
+    if wanted("switch_failed_requests") {
+        figures.add(switch::failed_requests(&site, &site.node().await?).await?);
+    }
+    if ["agent_pss_probed_mib", "agent_probed_cpu_percent"].iter().any(|id| wanted(id)) {
+        let all = probed::measure(&site, site.node().await?, arguments.idle_seconds).await?;
         all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
     }
     Ok(figures)

@@ -17,6 +17,19 @@ pub fn judge(scenario: &Scenario, left: &[Outcome], right: &[Outcome], accepted:
     ensure!(left.len() == right.len(), "{} answers against {}", left.len(), right.len());
     let mut report = String::new();
     for (step, (left, right)) in asked(scenario).zip(left.iter().zip(right)) {
+        if let Some(text) = &step.refused {
+            let refused =
+                left.answer.pointer("/status").and_then(Value::as_u64).is_some_and(|code| code >= 400);
+            let message = left.answer.pointer("/body/message").and_then(Value::as_str).unwrap_or_default();
+            if !refused || !message.contains(text.as_str()) {
+                writeln!(
+                    report,
+                    "\nstep: {}\n  must be refused with {text:?}: {}",
+                    step.name,
+                    shorten(&left.answer.to_string())
+                )?;
+            }
+        }
         let mut differences = Vec::new();
         compare("", &left.answer, &right.answer, &mut differences);
         differences.retain(|(at, ..)| !accepted.covers(&scenario.name, &step.name, at));

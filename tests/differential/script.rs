@@ -21,6 +21,7 @@
 //! * `@times N`: N requests at once, with `{{i}}` from 0; their answers are compared as a set.
 //! * `@background NAME` and, in a later step without a request, `@join NAME`: a watch that is open meanwhile.
 //! * `@size N`: a body of N bytes, a ConfigMap that large.
+//! * `@refused TEXT`: the first server must refuse the request, with this text in its message.
 //! * `@until POINTER VALUE`: asks again until the answer has it, for a bounded time.
 
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub struct Step {
     pub join: Option<String>,
     pub size: Option<usize>,
     pub until: Option<(String, String)>,
+    pub refused: Option<String>,
 }
 
 /// Every scenario of `corpus/`.
@@ -125,6 +127,7 @@ fn step(name: &str, lines: &[String]) -> Result<Step> {
                 "times" => step.times = Some(rest.parse()?),
                 "background" => step.background = Some(rest.to_owned()),
                 "join" => step.join = Some(rest.to_owned()),
+                "refused" => step.refused = Some(rest.to_owned()),
                 "size" => step.size = Some(rest.parse()?),
                 "until" => step.until = Some(pair()?),
                 _ => bail!("no such directive: {line}"),

@@ -30,8 +30,8 @@ pub async fn a_bad_spec_is_refused_by_name(site: Shared) -> Result<()> {
     let cases = [
         // What is not supported is refused, not ignored.
         (
-            format!("{{containers: [{{{container}, livenessProbe: {{tcpSocket: {{port: 1}}}}}}]}}"),
-            "livenessProbe",
+            format!("{{containers: [{{{container}, volumeDevices: [{{name: a, devicePath: /dev/a}}]}}]}}"),
+            "volumeDevices",
         ),
         (format!("{{containers: [{{{container}}}], nodeName: x}}"), "spec.template.spec.nodeName"),
         ("{containers: []}".into(), "spec.template.spec.containers"),
@@ -72,9 +72,12 @@ pub async fn a_bad_spec_is_refused_by_name(site: Shared) -> Result<()> {
         (format!("{{containers: [{{{container}, resources: {{limits: {{cpu: fast}}}}}}]}}"), "limits.cpu"),
         (
             format!("{{containers: [{{{container}, resources: {{limits: {{memory: 1Mi}}}}}}]}}"),
-            "limits.memory",
+            "resources.limits: Invalid value: memory must be at least 6Mi",
         ),
-        (format!("{{containers: [{{{container}, resources: {{limits: {{gpu: 1}}}}}}]}}"), "limits.gpu"),
+        (
+            format!("{{containers: [{{{container}, resources: {{limits: {{gpu: 1}}}}}}]}}"),
+            "resources are cpu, memory and skerry.dev/<device>",
+        ),
         (format!("{{containers: [{{{container}, imagePullPolicy: Sometimes}}]}}"), "imagePullPolicy"),
         (format!("{{containers: [{{{container}}}], restartPolicy: Maybe}}"), "restartPolicy"),
         (

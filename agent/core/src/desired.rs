@@ -4,6 +4,7 @@
 mod container;
 mod env;
 mod probe;
+mod qos;
 mod resources;
 mod security;
 mod volume;
@@ -22,6 +23,7 @@ use crate::SpecHash;
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
 pub use env::{EnvValue, EnvVar, Sensitive};
 pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
+pub use qos::Qos;
 pub use resources::Resources;
 pub use security::{Seccomp, Security};
 pub use volume::{File, HostPathType, Mount, Reclaim, Volume};
@@ -61,6 +63,15 @@ pub struct Host {
     pub devices: BTreeMap<String, Device>,
     /// Which apps can resolve which others.
     pub app_names: AppNames,
+    /// What a container without a limit may use: the whole box.
+    pub capacity: Capacity,
+}
+
+/// How much of what the box has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capacity {
+    pub cpu_millis: u64,
+    pub memory_bytes: u64,
 }
 
 /// A resource of the box that containers ask for by name.

@@ -15,6 +15,7 @@ mod memory;
 mod observed;
 mod plan;
 mod probe;
+pub mod registry;
 mod report;
 mod session;
 mod unit;
@@ -22,10 +23,11 @@ mod unit;
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
-    AppNames, AppSpec, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File, Handler, Hook,
-    Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe, ProbeKind, Probes,
-    Protocol, PullPolicy, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme, Seccomp, Security,
-    Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp, Volume,
+    AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,
+    Handler, Hook, Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe,
+    ProbeKind, Probes, Protocol, PullPolicy, Qos, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme,
+    Seccomp, Security, Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp,
+    Volume,
 };
 pub use hash::SpecHash;
 pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};

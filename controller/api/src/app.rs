@@ -98,6 +98,23 @@ pub use status::{EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, Rollo
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.strategy) || !has(self.strategy.switch) || self.strategy.switch != 'StartFirst' || !has(self.template.spec.hostNetwork) || !self.template.spec.hostNetwork",
+        "message": "StartFirst is not possible with hostNetwork: old and new would listen on the same ports",
+        "fieldPath": ".strategy.switch"
+    },
+    {
+        "rule": "!has(self.strategy) || !has(self.strategy.switch) || self.strategy.switch != 'StartFirst' || self.template.spec.containers.all(c, !has(c.ports) || c.ports.all(p, !has(p.hostPort))) && (!has(self.template.spec.initContainers) || self.template.spec.initContainers.all(c, !has(c.ports) || c.ports.all(p, !has(p.hostPort))))",
+        "message": "StartFirst is not possible with a hostPort: old and new cannot hold one port",
+        "fieldPath": ".strategy.switch"
+    },
+    {
+        "rule": "!has(self.variants) || self.variants.all(v, !has(v.images) || v.images.all(n, self.template.spec.containers.exists(c, c.name == n) || has(self.template.spec.initContainers) && self.template.spec.initContainers.exists(c, c.name == n)))",
+        "message": "images name a container that is not in the template",
+        "fieldPath": ".variants"
+    }
+]))]
 pub struct EdgeAppSpec {
     /// Which nodes run the app. Absent or empty: every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +126,7 @@ pub struct EdgeAppSpec {
     /// Other images for some kinds of nodes; the first match wins. A node that matches none is NotPlaceable. Absent or empty:
     /// the template as it is, on every kind of node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub variants: Vec<Variant>,
 
     /// How a change is brought in on each node.
@@ -146,7 +163,10 @@ pub struct Variant {
 
     /// Images by the name of the container, in place of the template's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(inner(length(min = 1, max = 512), regex(pattern = names::IMAGE)), extend("maxProperties" = 64))]
+    #[schemars(extend(
+        "maxProperties" = 64,
+        "additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": names::IMAGE}
+    ))]
     pub images: BTreeMap<String, String>,
 }
 

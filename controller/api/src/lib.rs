@@ -6,6 +6,7 @@
 //! bytes that travel.
 
 mod app;
+mod bounds;
 #[cfg(feature = "status")]
 mod condition;
 #[cfg(feature = "kube")]
@@ -14,6 +15,7 @@ mod names;
 #[cfg(feature = "status")]
 mod node;
 mod quantity;
+mod references;
 mod revision;
 mod selector;
 mod taint;
@@ -36,14 +38,15 @@ pub use node::{
     AppReport, ContainerReport, EdgeNodeSpec, EdgeNodeStatus, LastState, NodeInfo, Resources, SessionInfo,
 };
 pub use quantity::{Quantity, QuantityError};
-pub use revision::revision_name;
+pub use references::{References, references};
+pub use revision::{revision_name, spec_revision};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use template::{
     Container, ContainerKind, ContainerPort, EnvVar, ImagePullPolicy, PodSpec, PodTemplate, Probe,
     ResourceList, ResourceRequirements, RestartPolicy, TemplateMeta, TransportProtocol, Volume, VolumeMount,
 };
-pub use valid::{FieldError, check_spec};
+pub use valid::{APP_NAME_MAX, FieldError, check_name, check_spec};
 
 /// API group of everything that Skerry adds to Kubernetes.
 pub const GROUP: &str = "skerry.dev";

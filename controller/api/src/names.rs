@@ -10,3 +10,9 @@ pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9
 pub const CONFIG_KEY: &str = r"^[-._a-zA-Z0-9]+$";
 /// An environment variable: printable ASCII characters other than '='.
 pub const ENV: &str = r"^[ -<>-~]+$";
+/// Path of a file in a volume: relative, no part is `..`, and the first does not begin with `..`.
+pub const FILE: &str = r"^(\.|\.?[^/.][^/]*)(/(|\.|\.?[^/.][^/]*|\.\.[^/]+))*$";
+/// The fields of an app that variables and files can have.
+pub const FIELD_PATH: &str = r"^(metadata\.(name|namespace|uid|labels|annotations)|metadata\.(labels|annotations)\['[^']+'\]|spec\.nodeName|status\.(hostIPs?|podIPs?))$";
+/// The resources of a container that variables and files can have.
+pub const RESOURCE: &str = r"^(limits|requests)\.(cpu|memory)$";

@@ -1,13 +1,27 @@
 //! The name of an app revision: it changes exactly when the template does.
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::PodTemplate;
+use crate::{EdgeAppSpec, PodTemplate};
+
+/// The revision of an app's spec. That of its template, and of its variants if there are any: another image is another revision,
+/// wherever it stands.
+pub fn spec_revision(app: &str, spec: &EdgeAppSpec) -> String {
+    if spec.variants.is_empty() {
+        return revision_name(app, &spec.template);
+    }
+    named(app, &(&spec.template, &spec.variants))
+}
 
 /// `NAME-HASH`. The hash is over the template as the user wrote it, with its fields in a fixed order; fields that a
 /// newer version adds are absent from older templates and change nothing.
 pub fn revision_name(app: &str, template: &PodTemplate) -> String {
-    let json = serde_json::to_vec(template).expect("a template has only string keys");
+    named(app, template)
+}
+
+fn named(app: &str, content: &impl Serialize) -> String {
+    let json = serde_json::to_vec(content).expect("templates and variants have only string keys");
     let hash = Sha256::digest(&json);
     let hex: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
     format!("{app}-{hex}")
@@ -28,6 +42,20 @@ mod tests {
         let other = template(r#"{"spec": {"containers": [{"name": "a", "image": "x:2"}]}}"#);
         assert_eq!(revision_name("web", &one), revision_name("web", &same));
         assert_ne!(revision_name("web", &one), revision_name("web", &other));
+    }
+
+    #[test]
+    fn another_image_in_a_variant_is_another_revision() {
+        let spec = |image: &str| -> EdgeAppSpec {
+            let text = format!(
+                r#"{{"template": {{"spec": {{"containers": [{{"name": "a", "image": "x:1"}}]}}}}, "variants": [{image}]}}"#
+            );
+            serde_json::from_str(&text).expect("a spec")
+        };
+        let none = EdgeAppSpec { variants: Vec::new(), ..spec("{}") };
+        assert_eq!(spec_revision("web", &none), revision_name("web", &none.template));
+        let arm = |tag: u8| spec(&format!(r#"{{"images": {{"a": "x:{tag}-arm"}}}}"#));
+        assert_ne!(spec_revision("web", &arm(1)), spec_revision("web", &arm(2)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub use lifecycle::{Lifecycle, LifecycleHandler, SleepAction};
 pub use pod::{
     ContainerKind, DnsConfig, DnsOption, DnsPolicy, HostAlias, PodSpec, PullSecretRef, RestartPolicy,
 };
+pub(crate) use probe::is_port_name;
 pub use probe::{
     ExecAction, GrpcAction, HttpGetAction, HttpHeader, IntOrString, PortRef, PortRefError, Probe,
     TcpSocketAction, UriScheme,
@@ -58,6 +59,7 @@ pub struct TemplateMeta {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend(
         "maxProperties" = 64,
+        "additionalProperties" = {"type": "string", "maxLength": 63},
         "x-kubernetes-validations" = [{
             "rule": "self.all(k, !k.startsWith('skerry.dev/'))",
             "message": "labels under skerry.dev/ are reserved"
@@ -66,7 +68,7 @@ pub struct TemplateMeta {
     pub labels: BTreeMap<String, String>,
     /// Become Docker labels with the prefix "annotation.".
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 262_144}))]
     pub annotations: BTreeMap<String, String>,
 }
 

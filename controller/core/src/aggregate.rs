@@ -8,15 +8,18 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use skerry_api::{
-    AppReport, EdgeAppStatus, NodeCounts, NodeFailure, RolloutStatus, condition, set_condition,
+    AppReport, EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, RolloutStatus, condition,
+    set_condition,
 };
 use skerry_terms::{NodeName, Phase, reasons};
 
 use crate::nodes;
-use crate::placement::App;
+use crate::placement::{App, Obstacle, Trouble};
 
 /// Most failures in one status: enough to see a pattern, small enough for `kubectl describe`.
 pub const FAILURES_MAX: usize = 20;
+/// Most nodes that cannot have the app in one status, for the same reason.
+pub const NOT_PLACEABLE_MAX: usize = 20;
 /// Most nodes, or wrong fields, that a message names.
 const NAMED_MAX: usize = 3;
 
@@ -30,6 +33,15 @@ pub struct NodeView<'a> {
     pub report: Option<&'a AppReport>,
 }
 
+/// Where the app cannot be.
+#[derive(Debug, Clone, Default)]
+pub struct Unplaced<'a> {
+    /// Nodes that it selects and that cannot have it.
+    pub barred: Vec<(&'a NodeName, &'a Obstacle)>,
+    /// Replicas that have no node.
+    pub missing: usize,
+}
+
 /// Where the app stands on one node. Exactly one holds, so that the counts add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -39,12 +51,21 @@ enum Standing {
 }
 
 /// The status of an app over the nodes that it is placed on. `previous` gives conditions their times and the rollout its start.
-pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, now: &Time) -> EdgeAppStatus {
+pub fn app_status(
+    app: &App,
+    placed: &[NodeView<'_>],
+    unplaced: Unplaced<'_>,
+    previous: &EdgeAppStatus,
+    now: &Time,
+) -> EdgeAppStatus {
     let target = app.content.as_ref().map_or("", |content| content.revision.as_str());
     let views: Vec<View<'_>> = placed.iter().map(|node| View::new(node, target)).collect();
-    let tally = Tally::new(&views);
+    let Unplaced { mut barred, missing } = unplaced;
+    // What somebody should look at first.
+    barred.sort_by_key(|(name, obstacle)| (obstacle.is_intended(), *name));
+    let tally = Tally::new(&views, &barred, missing);
     let (failures, failures_omitted) = failures(&views);
-    let verdict = Verdict::new(app, &tally, &views);
+    let verdict = Verdict::new(&Facts { app, tally: &tally, views: &views, barred: &barred });
 
     let mut conditions = previous.conditions.clone();
     conditions.retain(|condition| CONDITIONS.contains(&condition.type_.as_str()));
@@ -66,12 +87,12 @@ pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, 
         observed_generation: Some(app.generation),
         observed_at: Some(now.clone()),
         nodes: Some(NodeCounts {
-            desired: count(placed.len()),
+            desired: count(tally.desired),
             updated: count(tally.updated),
             ready: count(tally.serves),
             unavailable: count(tally.unavailable),
             unknown: count(tally.unknown),
-            not_placeable: 0,
+            not_placeable: count(barred.len()),
         }),
         rollout: Some(RolloutStatus {
             current_revision: before.filter(|_| !everywhere).unwrap_or(target).to_owned(),
@@ -80,8 +101,8 @@ pub fn app_status(app: &App, placed: &[NodeView<'_>], previous: &EdgeAppStatus, 
         conditions,
         failures,
         failures_omitted: count(failures_omitted),
-        not_placeable: Vec::new(),
-        not_placeable_omitted: 0,
+        not_placeable: barred.iter().take(NOT_PLACEABLE_MAX).map(not_placeable).collect(),
+        not_placeable_omitted: count(barred.len().saturating_sub(NOT_PLACEABLE_MAX)),
     }
 }
 
@@ -156,7 +177,12 @@ impl<'a> View<'a> {
 
 #[derive(Debug, Default)]
 struct Tally {
+    /// Nodes that shall have it, and replicas that have none.
     desired: usize,
+    missing: usize,
+    barred: usize,
+    /// Of the barred, those that nobody keeps away on purpose.
+    unintended: usize,
     serves: usize,
     unavailable: usize,
     unknown: usize,
@@ -166,10 +192,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(views: &[View<'_>]) -> Self {
+    fn new(views: &[View<'_>], barred: &[Barred<'_>], missing: usize) -> Self {
         let count = |holds: &dyn Fn(&View<'_>) -> bool| views.iter().filter(|view| holds(view)).count();
         Self {
-            desired: views.len(),
+            desired: views.len() + missing,
+            missing,
+            barred: barred.len(),
+            unintended: barred.iter().filter(|(_, obstacle)| !obstacle.is_intended()).count(),
             serves: count(&|view| view.standing == Standing::Serves),
             unavailable: count(&|view| view.standing == Standing::Unavailable),
             unknown: count(&|view| view.standing == Standing::Unknown),
@@ -198,6 +227,26 @@ fn failures(views: &[View<'_>]) -> (Vec<NodeFailure>, usize) {
     (failures, omitted)
 }
 
+/// A node that the app selects and that cannot have it.
+type Barred<'a> = (&'a NodeName, &'a Obstacle);
+
+fn not_placeable((node, obstacle): &Barred<'_>) -> NodeNotPlaceable {
+    NodeNotPlaceable {
+        node: node.to_string(),
+        reason: obstacle.reason().to_owned(),
+        message: obstacle.to_string(),
+    }
+}
+
+/// What the conditions are made from.
+#[derive(Debug, Clone, Copy)]
+struct Facts<'a> {
+    app: &'a App,
+    tally: &'a Tally,
+    views: &'a [View<'a>],
+    barred: &'a [Barred<'a>],
+}
+
 /// What one condition says.
 #[derive(Debug, Clone)]
 struct Says {
@@ -219,20 +268,22 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(app: &App, tally: &Tally, views: &[View<'_>]) -> Self {
+    fn new(facts: &Facts<'_>) -> Self {
+        let Facts { app, tally, views, barred: _ } = *facts;
         let says = |status: bool, reason: &str, message: &str| Says {
             status: Some(status),
             reason: reason.to_owned(),
             message: message.to_owned(),
         };
-        let ready = ready(app, tally, views);
+        let ready = ready(facts);
         let progressing = match tally {
-            Tally { desired: 0, .. } => says(false, reasons::NO_MATCHING_NODES, &ready.message),
+            Tally { desired: 0, .. } => says(false, &ready.reason, &ready.message),
             Tally { progressing: 1.., .. } => {
                 let done = format!("{} of {} have the newest revision", tally.updated, nodes(tally.desired));
                 says(true, reasons::ROLLING_OUT, &done)
             }
             Tally { failed: 1.., .. } => says(false, reasons::NODES_FAILED, &ready.message),
+            Tally { missing: 1.., .. } => says(false, reasons::TOO_FEW_NODES, &ready.message),
             Tally { unknown: 1.., .. } => says(false, reasons::NODE_UNREACHABLE, &ready.message),
             Tally { .. } => says(false, reasons::ROLLED_OUT, "every node has the newest revision"),
         };
@@ -240,10 +291,9 @@ impl Verdict {
             0 => says(false, reasons::ALL_NODES_READY, "no node reports a failure"),
             _ => says(true, reasons::NODES_FAILED, &failed_story(tally, views)),
         };
-        let stalled = if app.errors.is_empty() {
-            says(false, reasons::READY, "the spec can be honoured")
-        } else {
-            says(true, reasons::INVALID_SPEC, &ready.message)
+        let stalled = match app.trouble {
+            None => says(false, reasons::READY, "the spec can be honoured"),
+            Some(_) => says(true, &ready.reason, &ready.message),
         };
         Self { available: available(tally, &ready), ready, progressing, degraded, stalled }
     }
@@ -260,12 +310,16 @@ impl Verdict {
     }
 }
 
-/// Every node that can be asked serves the app, be it the newest revision or the one before.
+/// Every node that can be asked serves the app, be it the newest revision or the one before, and no replica lacks a node.
 fn available(tally: &Tally, ready: &Says) -> Says {
     let serving = format!("{} of {} ready", tally.serves, nodes(tally.desired));
     let (status, reason, message) = match tally {
-        Tally { desired: 0, .. } => (Some(true), reasons::NO_MATCHING_NODES, ready.message.clone()),
+        Tally { desired: 0, .. } => return Says { status: Some(tally.barred == 0), ..ready.clone() },
         Tally { unavailable: 1.., .. } => (Some(false), reasons::NODES_NOT_READY, serving),
+        Tally { missing: 1.., .. } => {
+            let message = format!("{serving}; {} of the replicas have no node", tally.missing);
+            (Some(false), reasons::TOO_FEW_NODES, message)
+        }
         Tally { serves: 1.., unknown: 1.., .. } => {
             let message = format!("{serving}; {} cannot be asked", tally.unknown);
             (Some(true), reasons::NODE_UNREACHABLE, message)
@@ -279,13 +333,25 @@ fn available(tally: &Tally, ready: &Says) -> Says {
 }
 
 /// Whether what the spec asks for is there, and if not, why: the line that `kubectl get` prints.
-fn ready(app: &App, tally: &Tally, views: &[View<'_>]) -> Says {
+fn ready(facts: &Facts<'_>) -> Says {
+    let Facts { app, tally, views, barred } = *facts;
     let says = |status, reason: &str, message: String| Says { status, reason: reason.to_owned(), message };
-    if !app.errors.is_empty() {
-        return says(Some(false), reasons::INVALID_SPEC, spec_story(app));
+    match &app.trouble {
+        None => {}
+        Some(Trouble::Invalid(_)) => return says(Some(false), reasons::INVALID_SPEC, trouble_story(app)),
+        Some(Trouble::Unreadable(_)) => {
+            return says(Some(false), reasons::CONFIG_UNREADABLE, trouble_story(app));
+        }
     }
     let of = format!("{} of {} ready", tally.serves, nodes(tally.desired));
+    let but = barred_story(barred);
     match tally {
+        Tally { desired: 0, barred: 1.., .. } => {
+            says(Some(false), common_reason(barred), format!("no node can have the app{but}"))
+        }
+        Tally { desired: 0, .. } if app.wants_no_replica() => {
+            says(Some(true), reasons::ALL_NODES_READY, "placement.replicas is 0".to_owned())
+        }
         Tally { desired: 0, .. } => {
             let message = "the placement matches no node; nothing is asked for and nothing is missing";
             says(Some(true), reasons::NO_MATCHING_NODES, message.to_owned())
@@ -294,15 +360,19 @@ fn ready(app: &App, tally: &Tally, views: &[View<'_>]) -> Says {
             let reasons: BTreeSet<&str> = views.iter().filter(|view| view.failed).map(View::reason).collect();
             let one = reasons.first().filter(|one| reasons.len() == 1 && !one.is_empty());
             let reason = one.copied().unwrap_or(reasons::NODES_FAILED);
-            says(Some(false), reason, failed_story(tally, views))
+            says(Some(false), reason, format!("{}{but}", failed_story(tally, views)))
         }
         Tally { progressing: 1.., .. } => {
             let story = named(views, |view| view.is_progressing());
-            says(Some(false), reasons::ROLLING_OUT, format!("{of}; {story}"))
+            says(Some(false), reasons::ROLLING_OUT, format!("{of}; {story}{but}"))
         }
         Tally { unavailable: 1.., .. } => {
             let story = named(views, |view| view.standing == Standing::Unavailable);
-            says(Some(false), reasons::NODES_NOT_READY, format!("{of}; {story}"))
+            says(Some(false), reasons::NODES_NOT_READY, format!("{of}; {story}{but}"))
+        }
+        Tally { missing: 1.., .. } => {
+            let message = format!("{of}; {} of the replicas have no node{but}", tally.missing);
+            says(Some(false), reasons::TOO_FEW_NODES, message)
         }
         Tally { unknown: 1.., serves, .. } => {
             // Boxes that are away do not keep the rest from being ready; nothing served at all is another matter.
@@ -311,10 +381,36 @@ fn ready(app: &App, tally: &Tally, views: &[View<'_>]) -> Says {
             let docker = reasons.len() == 1 && reasons.contains(reasons::DOCKER_UNAVAILABLE);
             let reason = if docker { reasons::DOCKER_UNAVAILABLE } else { reasons::NODE_UNREACHABLE };
             let status = (*serves > 0).then_some(true);
-            says(status, reason, format!("{of}; {}", named(views, away)))
+            says(status, reason, format!("{of}; {}{but}", named(views, away)))
         }
-        Tally { .. } => says(Some(true), reasons::ALL_NODES_READY, of),
+        // Nodes that cannot have the app do not keep the rest from being ready, but a list of apps shows that there are some.
+        Tally { unintended: 1.., .. } => says(Some(true), common_reason(barred), format!("{of}{but}")),
+        Tally { .. } => says(Some(true), reasons::ALL_NODES_READY, format!("{of}{but}")),
     }
+}
+
+/// The one reason of those that matter most, or the word for several.
+fn common_reason(barred: &[Barred<'_>]) -> &'static str {
+    let first = barred.first().map(|(_, obstacle)| obstacle);
+    let alike =
+        |(_, obstacle): &&Barred<'_>| first.is_some_and(|one| one.is_intended() == obstacle.is_intended());
+    let reasons: BTreeSet<_> = barred.iter().filter(alike).map(|(_, obstacle)| obstacle.reason()).collect();
+    match reasons.first() {
+        Some(one) if reasons.len() == 1 => one,
+        Some(_) | None => reasons::NOT_PLACEABLE,
+    }
+}
+
+/// `; 2 nodes cannot have it: box-9: NoVariant: …; and 1 more`. Empty without any.
+fn barred_story(barred: &[Barred<'_>]) -> String {
+    let Some((node, obstacle)) = barred.first() else {
+        return String::new();
+    };
+    let more = match barred.len() {
+        1 => String::new(),
+        count => format!("; and {} more", count - 1),
+    };
+    format!("; {} cannot have it: {node}: {}: {obstacle}{more}", nodes(barred.len()), obstacle.reason())
 }
 
 fn failed_story(tally: &Tally, views: &[View<'_>]) -> String {
@@ -331,8 +427,12 @@ fn named(views: &[View<'_>], holds: impl Fn(&View<'_>) -> bool) -> String {
     list(views.iter().filter(|view| holds(view)).map(View::story))
 }
 
-fn spec_story(app: &App) -> String {
-    let story = list(app.errors.iter().map(ToString::to_string));
+fn trouble_story(app: &App) -> String {
+    let story = match &app.trouble {
+        None => String::new(),
+        Some(Trouble::Invalid(errors)) => list(errors.iter().map(ToString::to_string)),
+        Some(Trouble::Unreadable(why)) => why.clone(),
+    };
     match &app.content {
         Some(_) => format!("{story} (the nodes keep the last valid version)"),
         None => story,

@@ -157,7 +157,8 @@ pub fn node_status(
         conditions,
         node_info: info.clone(),
         capacity: capacity.clone(),
-        allocatable: None,
+        // Nothing of a box is kept back from apps.
+        allocatable: capacity.clone(),
         addresses: addresses.clone(),
         last_seen,
         session,
@@ -188,6 +189,7 @@ fn unreachable(report: &AppReport, last_seen: &Time) -> AppReport {
     }
     let lost = |container: &ContainerReport| ContainerReport {
         name: container.name.clone(),
+        kind: container.kind.clone(),
         id: container.id.clone(),
         restart_count: container.restart_count,
         ..ContainerReport::default()

@@ -215,6 +215,7 @@ impl Session {
                 self.wanted = None;
                 let reason = match why {
                     Withheld::Frozen(_) => reasons::INVALID_SPEC,
+                    Withheld::Unreadable(_) => reasons::CONFIG_UNREADABLE,
                     Withheld::TooLarge { .. } => reasons::SET_TOO_LARGE,
                 };
                 self.set_stall(Some((reason, why.to_string())), &mut effects);

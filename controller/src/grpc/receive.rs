@@ -3,7 +3,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use skerry_api::{AppReport, ContainerReport, NodeInfo, Quantity, Resources};
+use skerry_api::template::DEVICE_PREFIX;
+use skerry_api::{AppReport, ContainerReport, LastState, NodeInfo, Quantity, Resources};
 use skerry_controller_core::node_status::Docker;
 use skerry_controller_core::placement::Labels;
 use skerry_controller_core::session::{Held, Input, Outcome};
@@ -95,7 +96,7 @@ fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
         memory_bytes,
         addresses,
         hostname,
-        devices: _,
+        devices,
     } = facts.unwrap_or_default();
     let held = held.map(wire::Held::checked).transpose()?;
     let (labels, bad): (Labels, Labels) = labels
@@ -103,6 +104,9 @@ fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
         .take(caps::NODE_LABELS_MAX)
         .partition(|(key, value)| is_label_key(key) && is_label_value(value));
     let amount = |name: &str, n: u64| (n > 0).then(|| (name.to_owned(), Quantity(n.to_string())));
+    let devices = devices.into_iter().filter(|(name, _)| is_device(name)).take(caps::DEVICES_MAX);
+    // None left of a device is a fact, too.
+    let devices = devices.map(|(name, count)| (name, Quantity(count.to_string())));
     let capacity = [amount("cpu", cpu_count.into()), amount("memory", memory_bytes)];
     Ok(Greeting {
         node: node.parse()?,
@@ -120,7 +124,7 @@ fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
             boot_id: word(&boot_id),
             hostname: word(&hostname),
         },
-        capacity: capacity.into_iter().flatten().collect(),
+        capacity: capacity.into_iter().flatten().chain(devices).collect(),
         addresses: addresses.iter().take(caps::ADDRESSES_MAX).map(|text| word(text)).collect(),
     })
 }
@@ -197,6 +201,11 @@ fn app(status: wire::AppStatus) -> Result<(AppKey, Option<AppReport>), FrameErro
 }
 
 fn container(status: wire::ContainerStatus) -> ContainerReport {
+    let kind = match status.kind() {
+        wire::ContainerKind::Init => "Init",
+        wire::ContainerKind::Sidecar => "Sidecar",
+        wire::ContainerKind::Main | wire::ContainerKind::Unspecified => "",
+    };
     let (state, ended) = match status.state() {
         wire::ContainerState::Waiting => ("Waiting", false),
         wire::ContainerState::Running => ("Running", false),
@@ -214,20 +223,33 @@ fn container(status: wire::ContainerStatus) -> ContainerReport {
         started_at_millis,
         exit_code,
         kind: _,
-        started: _,
-        last_termination: _,
+        started,
+        last_termination,
     } = status;
     ContainerReport {
         name: word(&name),
+        kind: kind.to_owned(),
         id: word(&id),
         ready,
+        started,
         restart_count: i32::try_from(restart_count).unwrap_or(i32::MAX),
         state: state.to_owned(),
         reason: word(&reason),
         message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
         started_at: time(started_at_millis),
         exit_code: ended.then_some(exit_code),
-        ..ContainerReport::default()
+        last_state: last_termination.map(last_state),
+    }
+}
+
+fn last_state(termination: wire::Termination) -> LastState {
+    let wire::Termination { exit_code, reason, message, started_at_millis, finished_at_millis } = termination;
+    LastState {
+        exit_code: Some(exit_code),
+        reason: word(&reason),
+        message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
+        started_at: time(started_at_millis),
+        finished_at: time(finished_at_millis),
     }
 }
 
@@ -239,6 +261,11 @@ fn word(text: &str) -> String {
 fn time(millis: i64) -> Option<Time> {
     let seconds = (millis > 0).then_some(millis / 1000)?;
     Timestamp::from_second(seconds).ok().map(Time)
+}
+
+/// A device is named as a resource of ours: an agent cannot lend cpu or what belongs to others.
+fn is_device(name: &str) -> bool {
+    name.starts_with(DEVICE_PREFIX) && is_label_key(name)
 }
 
 /// A qualified name: an optional DNS prefix, and a name of up to 63 characters.
@@ -281,6 +308,45 @@ mod tests {
         assert!(greeting(wire::Hello { protocol: 0, ..hello() }).is_err());
         let bad = wire::Hello { node: "../x".into(), ..hello() };
         assert!(greeting(bad).is_err());
+    }
+
+    #[test]
+    fn devices_are_capacity_and_cannot_pass_for_other_resources() {
+        let devices = [
+            ("skerry.dev/camera", 2),
+            ("skerry.dev/gpu", 0),
+            ("cpu", 64),
+            ("skerry.dev/", 1),
+            ("other.io/x", 1),
+        ];
+        let devices = devices.map(|(name, count)| (name.to_owned(), count)).into();
+        let facts = wire::NodeFacts { cpu_count: 4, devices, ..wire::NodeFacts::default() };
+        let greeting = greeting(wire::Hello { facts: Some(facts), ..hello() }).expect("a greeting");
+        let capacity: Vec<_> =
+            greeting.capacity.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
+        assert_eq!(capacity, ["cpu=4", "skerry.dev/camera=2", "skerry.dev/gpu=0"]);
+    }
+
+    #[test]
+    fn what_a_container_was_before_is_told() {
+        let status = wire::ContainerStatus {
+            kind: wire::ContainerKind::Init.into(),
+            started: Some(true),
+            last_termination: Some(wire::Termination {
+                exit_code: 137,
+                reason: "OOMKilled".into(),
+                message: "x".repeat(100_000),
+                started_at_millis: 1000,
+                finished_at_millis: 0,
+            }),
+            ..wire::ContainerStatus::default()
+        };
+        let report = container(status);
+        assert_eq!((report.kind.as_str(), report.started), ("Init", Some(true)));
+        let last = report.last_state.expect("a last state");
+        assert_eq!((last.exit_code, last.reason.as_str(), last.finished_at), (Some(137), "OOMKilled", None));
+        assert!(last.message.len() <= caps::CONTAINER_MESSAGE_MAX && last.started_at.is_some());
+        assert_eq!(container(wire::ContainerStatus::default()).last_state, None);
     }
 
     #[test]

@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use skerry_api::{EdgeAppSpec, EdgeAppStatus, FieldError, check_spec, revision_name};
-use skerry_controller_core::placement::{App, Content};
+use skerry_api::{EdgeAppSpec, EdgeAppStatus};
+use skerry_controller_core::placement::{App, Content, Trouble, selects};
 use skerry_terms::AppKey;
 use tracing::{info, warn};
 
+use super::Hub;
+use super::caches::Kind;
+use super::config::Objects;
+use super::content::{checked, config_refs, content};
+use super::nodes::NodeEntry;
 use super::status::Ledger;
 use super::timers::Timer;
-use super::{At, Hub};
-use crate::encode;
-use crate::k8s::{JobKey, Seen, Watched};
+use crate::k8s::{ConfigRef, JobKey, Seen, Watched};
 use crate::readiness::Part;
-use skerry_terms::Chain;
 
 /// An EdgeApp.
 #[derive(Debug)]
@@ -23,12 +25,14 @@ pub struct AppEntry {
     pub app: App,
     /// The spec as it was seen last; tells a new spec from a mere status write.
     seen: Result<Arc<EdgeAppSpec>, String>,
+    /// The ConfigMaps and Secrets that the newest good spec refers to.
+    refs: BTreeSet<ConfigRef>,
     pub status: Ledger<EdgeAppStatus>,
 }
 
 impl Hub {
-    pub(super) fn apply_apps(&mut self, watched: Watched<EdgeAppSpec, EdgeAppStatus>) {
-        let position = match watched {
+    pub(super) fn apply_apps(&mut self, watched: Watched<Seen<EdgeAppSpec, EdgeAppStatus>>) {
+        match watched {
             Watched::Listed { objects, position, list } => {
                 let listed: BTreeSet<_> = objects.iter().filter_map(|seen| key(&seen.meta)).collect();
                 let gone: Vec<_> = self.apps.keys().filter(|key| !listed.contains(*key)).cloned().collect();
@@ -36,103 +40,159 @@ impl Hub {
                 info!("{} EdgeApps", objects.len());
                 objects.into_iter().for_each(|seen| self.see_app(seen));
                 self.out.readiness.set(Part::Apps, true);
-                let at = At { position, list };
-                let before = self.apps_at.take();
-                self.listed(super::APPS, before, &at);
-                self.apps_at = Some(at);
-                position
+                self.out.wanted.is_known();
+                self.listed(Kind::Apps, position, list);
             }
-            Watched::Applied(seen) => {
-                let version = seen.version;
-                self.see_app(seen);
-                version
+            Watched::Applied { object, position } => {
+                self.see_app(object);
+                self.caches.move_on(Kind::Apps, position);
             }
-            Watched::Deleted(seen) => {
-                if let Some(key) = key(&seen.meta) {
+            Watched::Deleted { object, position } => {
+                if let Some(key) = key(&object.meta) {
                     self.forget_app(&key);
                 }
-                seen.version
+                self.caches.move_on(Kind::Apps, position);
             }
-            Watched::Position(position) => position,
-        };
-        if let Some(at) = &mut self.apps_at {
-            at.position = position;
+            Watched::Position(position) => self.caches.move_on(Kind::Apps, position),
+            // Without apps there is nothing to do; the watch tries on and says so in the log.
+            Watched::Forbidden(_) => {}
         }
         self.moved_on();
     }
 
     fn see_app(&mut self, seen: Seen<EdgeAppSpec, EdgeAppStatus>) {
         let Some(key) = key(&seen.meta) else { return };
-        let uid = seen.meta.uid.clone().unwrap_or_default();
+        let Seen { meta, version, spec, status } = seen;
+        let uid = meta.uid.unwrap_or_default();
+        let generation = meta.generation.unwrap_or_default();
         if self.apps.get(&key).is_some_and(|old| old.app.uid != uid) {
             self.forget_app(&key);
         }
-        let generation = seen.meta.generation.unwrap_or_default();
         self.dirty_apps.insert(key.clone());
-        let old = self.apps.remove(&key);
-        let entry = match old {
-            Some(mut old) if same(&old.seen, &seen.spec) => {
-                old.status.seen(seen.version, seen.status);
+        match self.apps.get_mut(&key) {
+            Some(old) => {
+                old.status.seen(version, status);
                 old.app.generation = generation;
-                old
+                if same(&old.seen, &spec) {
+                    return;
+                }
+                old.seen = spec.map(Arc::new);
             }
-            old => {
-                let (before, mut status) = match old {
-                    Some(AppEntry { app, seen: _, status }) => (app.content, status),
-                    None => (None, Ledger::default()),
-                };
-                status.seen(seen.version, seen.status);
-                self.take_over(key.clone(), uid, generation, seen.spec, before, status)
+            None => {
+                let created = meta.creation_timestamp.map_or(0, |time| time.0.as_second());
+                let app = App { key: key.clone(), uid, generation, created, trouble: None, content: None };
+                let mut ledger = Ledger::default();
+                ledger.seen(version, status);
+                let seen = spec.map(Arc::new);
+                self.apps.insert(key.clone(), AppEntry { app, seen, refs: BTreeSet::new(), status: ledger });
             }
-        };
-        self.apps.insert(key, entry);
+        }
+        self.take_over(&key);
     }
 
-    /// A new spec: checks and encodes it, once for all nodes, and marks the nodes that it concerns.
-    fn take_over(
-        &mut self,
-        key: AppKey,
-        uid: String,
-        generation: i64,
-        spec: Result<EdgeAppSpec, String>,
-        before: Option<Content>,
-        status: Ledger<EdgeAppStatus>,
-    ) -> AppEntry {
-        let seen = spec.map(Arc::new);
-        let (content, errors) = match content(&key, &uid, &seen) {
-            Ok(content) => (Some(content), Vec::new()),
-            Err(errors) => {
-                warn!(
-                    "app={key} invalid spec: {}",
-                    errors.first().map(ToString::to_string).unwrap_or_default()
-                );
-                // The nodes keep the last good version.
-                (before.clone(), errors)
+    /// A new spec: what it refers to is wanted from now on.
+    fn take_over(&mut self, key: &AppKey) {
+        let Some(entry) = self.apps.get_mut(key) else { return };
+        // What a wrong spec refers to is not looked at; the nodes keep the last good version, with its config.
+        if let Ok(spec) = checked(&entry.seen) {
+            let new = config_refs(key.namespace(), spec);
+            let old = std::mem::replace(&mut entry.refs, new.clone());
+            self.refer(key, &old, &new);
+        }
+        self.refresh_app(key);
+    }
+
+    /// Makes an app anew, from its spec and the config that it refers to, and marks the nodes that it concerns.
+    pub(super) fn refresh_app(&mut self, key: &AppKey) {
+        let made = match self.make(key) {
+            None => return,
+            Some(Ok(None)) => {
+                self.unread.insert(key.clone());
+                return;
             }
+            Some(Ok(Some(content))) => Ok(content),
+            Some(Err(trouble)) => Err(trouble),
         };
+        let was_unread = self.unread.remove(key);
+        let Some(entry) = self.apps.get_mut(key) else { return };
+        let (content, trouble) = match made {
+            Ok(content) => (Some(content), None),
+            // The nodes keep the last good version.
+            Err(trouble) => (entry.app.content.clone(), Some(trouble)),
+        };
+        if entry.app.trouble != trouble {
+            if let Some(trouble) = &trouble {
+                warn!("app={key} {trouble}");
+            }
+            entry.app.trouble = trouble;
+            self.dirty_apps.insert(key.clone());
+        }
+        let is_new = entry.app.content != content;
+        if is_new {
+            entry.app.content = content;
+            self.board.set_app(key, entry.app.demand());
+            self.dirty_apps.insert(key.clone());
+        }
+        if is_new || was_unread {
+            self.concern_nodes_of(key, was_unread);
+        }
+    }
+
+    /// What an app has become. None for one that is gone; `Ok(None)` while its config is being read.
+    fn make(&self, key: &AppKey) -> Option<Result<Option<Content>, Trouble>> {
+        let AppEntry { app, seen, refs, status: _ } = self.apps.get(key)?;
+        let spec = match checked(seen) {
+            Ok(spec) => spec,
+            Err(errors) => return Some(Err(Trouble::Invalid(errors))),
+        };
+        if let Some(why) = self.unreadable(refs) {
+            return Some(Err(Trouble::Unreadable(why)));
+        }
+        Some(match self.config.objects(refs) {
+            Objects::NotYet => Ok(None),
+            Objects::Ready(objects) => {
+                content(key, &app.uid, spec, &objects).map(Some).map_err(Trouble::Invalid)
+            }
+        })
+    }
+
+    /// Marks the nodes that have an app or are to have it; when it kept sets back, all on which it did.
+    fn concern_nodes_of(&mut self, key: &AppKey, kept_back: bool) {
         for (name, node) in &self.nodes {
-            let selects =
-                |content: &Option<Content>| content.as_ref().is_some_and(|c| c.selects(&node.labels));
-            if selects(&before) || selects(&content) || node.state.apps.contains_key(&key) {
+            let is_placed = self.board.verdict(name, key).is_some() || node.state.apps.contains_key(key);
+            if is_placed || (kept_back && self.asks_for(key, node)) {
                 self.dirty_sets.insert(name.clone());
             }
         }
-        let app = App { key, uid, generation, errors, content };
-        AppEntry { app, seen, status }
+    }
+
+    /// True if the newest spec of an app may place it on a node.
+    fn asks_for(&self, key: &AppKey, node: &NodeEntry) -> bool {
+        let spec = self.apps.get(key).and_then(|entry| entry.seen.as_ref().ok());
+        spec.is_some_and(|spec| selects(spec, &node.labels))
+    }
+
+    /// True while the config of an app that concerns a node is being read. A set of which a part is missing would stand at a position
+    /// at which the next set has it.
+    pub(super) fn is_kept_back(&self, name: &skerry_terms::NodeName, node: &NodeEntry) -> bool {
+        self.unread.iter().any(|key| {
+            self.board.verdict(name, key).is_some()
+                || node.state.apps.contains_key(key)
+                || self.asks_for(key, node)
+        })
     }
 
     fn forget_app(&mut self, key: &AppKey) {
+        let kept_back = self.unread.remove(key);
+        self.concern_nodes_of(key, kept_back);
         let Some(entry) = self.apps.remove(key) else {
             return;
         };
+        self.refer(key, &entry.refs, &BTreeSet::new());
+        self.board.set_app(key, None);
         self.timers.disarm(&Timer::AppStatus(key.clone()));
         self.out.writes.forget(&JobKey::AppStatus(key.clone()));
         self.dirty_apps.remove(key);
-        for (name, node) in &self.nodes {
-            if entry.app.runs_on(&node.labels) || node.state.apps.contains_key(key) {
-                self.dirty_sets.insert(name.clone());
-            }
-        }
     }
 }
 
@@ -146,20 +206,4 @@ fn same(old: &Result<Arc<EdgeAppSpec>, String>, new: &Result<EdgeAppSpec, String
         (Err(old), Err(new)) => old == new,
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
     }
-}
-
-/// The checked, encoded form of a spec, or everything that is wrong with it.
-fn content(
-    key: &AppKey,
-    uid: &str,
-    spec: &Result<Arc<EdgeAppSpec>, String>,
-) -> Result<Content, Vec<FieldError>> {
-    let whole = |message: String| vec![FieldError { path: "spec".into(), message }];
-    let spec = spec
-        .as_ref()
-        .map_err(|error| whole(format!("this version of the controller cannot read it: {error}")))?;
-    check_spec(spec)?;
-    let revision = revision_name(key.name(), &spec.template);
-    let payload = encode::payload(uid, &revision, spec).map_err(|error| whole(Chain(&error).to_string()))?;
-    Ok(Content { spec: spec.clone(), revision, payload })
 }

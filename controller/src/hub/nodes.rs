@@ -7,17 +7,18 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use skerry_api::{EdgeNodeSpec, EdgeNodeStatus};
 use skerry_controller_core::node_status::{Link, NodeState};
-use skerry_controller_core::placement::Labels;
+use skerry_controller_core::placement::{Labels, Node, Verdict};
 use skerry_controller_core::session::Input;
 use skerry_controller_core::snapshot::desired_set;
 use skerry_terms::{AppKey, NodeName, labels, reasons};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::caches::{Kind, Listed};
 use super::sessions::{FullReport, Live};
 use super::status::Ledger;
 use super::timers::Timer;
-use super::{At, BACK_GRACE, Hub, START_GRACE};
+use super::{BACK_GRACE, Hub, START_GRACE};
 use crate::k8s::{Job, JobKey, Seen, Watched};
 use crate::readiness::Part;
 
@@ -64,8 +65,8 @@ impl NodeEntry {
 }
 
 impl Hub {
-    pub(super) fn apply_nodes(&mut self, watched: Watched<EdgeNodeSpec, EdgeNodeStatus>) {
-        let position = match watched {
+    pub(super) fn apply_nodes(&mut self, watched: Watched<Seen<EdgeNodeSpec, EdgeNodeStatus>>) {
+        match watched {
             Watched::Listed { objects, position, list } => {
                 let listed: BTreeSet<_> = objects.iter().filter_map(|seen| name(&seen.meta)).collect();
                 let has_object =
@@ -81,39 +82,32 @@ impl Hub {
                 info!("{} EdgeNodes", objects.len());
                 objects.into_iter().for_each(|seen| self.see_node(seen));
                 self.out.readiness.set(Part::Nodes, true);
-                let at = At { position, list };
-                let before = self.nodes_at.take();
-                if before.is_none() {
+                if self.listed(Kind::Nodes, position, list) == Listed::First {
                     // Placement is known only now.
                     self.dirty_apps.extend(self.apps.keys().cloned());
                 }
-                self.listed(super::NODES, before, &at);
-                self.nodes_at = Some(at);
                 self.register_strangers();
-                position
             }
-            Watched::Applied(seen) => {
-                let version = seen.version;
-                self.see_node(seen);
-                version
+            Watched::Applied { object, position } => {
+                self.see_node(object);
+                self.caches.move_on(Kind::Nodes, position);
             }
-            Watched::Deleted(seen) => {
-                if let Some(name) = name(&seen.meta) {
+            Watched::Deleted { object, position } => {
+                if let Some(name) = name(&object.meta) {
                     self.forget_node(&name);
                 }
-                seen.version
+                self.caches.move_on(Kind::Nodes, position);
             }
-            Watched::Position(position) => position,
-        };
-        if let Some(at) = &mut self.nodes_at {
-            at.position = position;
+            Watched::Position(position) => self.caches.move_on(Kind::Nodes, position),
+            // Without nodes there is nothing to do; the watch tries on and says so in the log.
+            Watched::Forbidden(_) => {}
         }
         self.moved_on();
     }
 
     fn see_node(&mut self, seen: Seen<EdgeNodeSpec, EdgeNodeStatus>) {
         let Some(name) = name(&seen.meta) else { return };
-        let Seen { meta, version, spec: _, status } = seen;
+        let Seen { meta, version, spec, status } = seen;
         let uid = meta.uid.unwrap_or_default();
         let object_uid = uid.clone();
         let other = |node: &NodeEntry| node.object.as_ref().is_some_and(|object| object.uid != uid);
@@ -147,20 +141,19 @@ impl Hub {
             accept_past: meta.annotations.unwrap_or_default().remove(labels::ACCEPT_PAST),
         };
         let accepts = |object: &NodeObject| object.accept_past.clone();
-        let moved = is_new || entry.labels != new_labels;
-        if moved {
-            // Of the apps that select the node before or after: their counts change.
-            let concerned = self.apps.values().filter(|entry_app| {
-                entry_app.app.runs_on(&entry.labels) || entry_app.app.runs_on(&new_labels)
-            });
-            self.dirty_apps.extend(concerned.map(|entry_app| entry_app.app.key.clone()));
-        }
-        if moved || entry.object.as_ref().and_then(accepts) != accepts(&object) {
+        if is_new || entry.object.as_ref().and_then(accepts) != accepts(&object) {
             self.dirty_sets.insert(name.clone());
         }
-        entry.labels = new_labels;
         entry.object = Some(object);
         entry.status.seen(version, status);
+        match spec {
+            Ok(spec) => {
+                entry.labels.clone_from(&new_labels);
+                // What is there is what the object says: every controller that is as far comes to the same.
+                self.board.set_node(&name, Some(Node::new(new_labels, &spec, entry.status.known())));
+            }
+            Err(error) => warn!("node={name} its spec cannot be read and stays as it was: {error}"),
+        }
         self.dirty_nodes.insert(name.clone());
         if is_new && entry.live.is_some() && !was_connected {
             self.out.connected(&name, &object_uid);
@@ -190,8 +183,7 @@ impl Hub {
         self.out.writes.forget(&JobKey::NodeStatus(name.clone()));
         self.out.metrics.node_ready(entry.counted, None);
         self.dirty_apps.extend(entry.state.apps.into_keys());
-        let selecting = self.apps.values().filter(|app| app.app.runs_on(&entry.labels));
-        self.dirty_apps.extend(selecting.map(|app| app.app.key.clone()));
+        self.board.set_node(name, None);
     }
 
     /// Creates the objects of nodes that connected before it was known that they have none.
@@ -211,7 +203,7 @@ impl Hub {
 
     /// Hands the node's desired set to its session.
     pub(super) fn settle_set(&mut self, name: &NodeName) {
-        let Some(generation) = self.generation() else {
+        let Some(generation) = self.caches.generation() else {
             return;
         };
         let lists = self.lists();
@@ -219,9 +211,13 @@ impl Hub {
         let (Some(object), Some(_)) = (&node.object, &node.live) else {
             return;
         };
-        let has = |key: &AppKey| node.state.apps.contains_key(key);
-        let apps = self.apps.values().map(|entry| &entry.app);
-        let input = match desired_set(apps, &node.labels, has, super::LIMITS) {
+        let has = &node.state.apps;
+        let waits = |(key, verdict): (&AppKey, &Verdict)| *verdict == Verdict::Waits && has.contains_key(key);
+        if self.is_kept_back(name, node) || self.board.on_node(name).any(waits) {
+            return;
+        }
+        let app = |key: &AppKey| self.apps.get(key).map(|entry| &entry.app);
+        let input = match desired_set(app, self.board.on_node(name), has.keys(), super::LIMITS) {
             Ok(set) => {
                 let accept_past = object.accept_past.clone();
                 Input::Desired { generation, set: Arc::new(set), accept_past, lists }
@@ -253,9 +249,7 @@ impl Hub {
 
     /// Marks the apps that are placed on a node: whether it can be asked has changed.
     pub(super) fn concern_apps_of(&mut self, name: &NodeName) {
-        let Some(node) = self.nodes.get(name) else { return };
-        let placed = self.apps.values().filter(|app| app.app.runs_on(&node.labels));
-        self.dirty_apps.extend(placed.map(|app| app.app.key.clone()));
+        self.dirty_apps.extend(self.board.on_node(name).map(|(key, _)| key.clone()));
     }
 }
 

@@ -9,6 +9,7 @@ use skerry_terms::{AppKey, NodeName, reasons};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::caches::Kind;
 use super::nodes::{NodeEntry, unknown_node};
 use super::timers::Timer;
 use super::{BACK_GRACE, Hub};
@@ -93,7 +94,7 @@ impl Hub {
         if let (Some(object), false) = (&entry.object, state_corrupt.is_empty()) {
             self.out.events.node(&name, &object.uid, true, reasons::STATE_CORRUPT, &state_corrupt);
         }
-        let unregistered = entry.object.is_none() && self.nodes_at.is_some();
+        let unregistered = entry.object.is_none() && self.caches.is_filled(Kind::Nodes);
         if let (true, Some(live)) = (unregistered, &entry.live) {
             let labels = live.labels.clone();
             self.register(&name, &labels);
@@ -116,7 +117,13 @@ impl Hub {
             return;
         };
         let Some(live) = &mut entry.live else { return };
-        for effect in live.session.handle(input, now) {
+        let effects = live.session.handle(input, now);
+        if live.session.waits_for_generation() {
+            self.waiting.insert(name.clone());
+        } else {
+            self.waiting.remove(name);
+        }
+        for effect in effects {
             let outgoing = match effect {
                 Effect::Welcome => Outgoing::Welcome,
                 Effect::Send(update) => {
@@ -224,6 +231,7 @@ impl Hub {
         if entry.live.take().is_none() {
             return;
         }
+        self.waiting.remove(name);
         self.out.metrics.sessions.dec();
         self.timers.disarm(&Timer::Session(name.clone()));
         entry.last_seen = Some(super::now());

@@ -1,13 +1,15 @@
 //! Statuses: computed when something that they speak of changed, written when that is worth it.
 
 use skerry_api::{EdgeAppStatus, EdgeNodeStatus};
-use skerry_controller_core::aggregate::{NodeView, app_status};
+use skerry_controller_core::aggregate::{NodeView, Unplaced, app_status};
 use skerry_controller_core::node_status::node_status;
+use skerry_controller_core::placement::Verdict;
 use skerry_controller_core::settled::{Write, app_write, node_write};
 use skerry_terms::{AppKey, NodeName, reasons};
 use tokio::time::Instant;
 
 use super::Hub;
+use super::caches::Kind;
 use super::pace::Pace;
 use super::timers::Timer;
 use crate::k8s::{Job, JobKey, Written};
@@ -30,6 +32,11 @@ impl<T: Clone> Ledger<T> {
         if version >= self.version {
             (self.version, self.known) = (version, status);
         }
+    }
+
+    /// What the object says, as far as the API server has told.
+    pub fn known(&self) -> &T {
+        &self.known
     }
 
     /// What a new status is compared with.
@@ -131,23 +138,27 @@ impl Hub {
 
     fn app_status(&self, key: &AppKey) -> Option<(EdgeAppStatus, Write)> {
         // Before the nodes are known every app would seem to run nowhere.
-        self.nodes_at.as_ref()?;
+        if !self.caches.is_filled(Kind::Nodes) {
+            return None;
+        }
         let entry = self.apps.get(key)?;
         let app = &entry.app;
-        let placed: Vec<_> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| {
-                node.object.is_some()
-                    && (app.runs_on(&node.labels) || (app.is_frozen() && node.state.apps.contains_key(key)))
-            })
-            .map(|(name, node)| NodeView {
-                name,
-                connected: node.state.is_connected(),
-                report: node.state.apps.get(key),
-            })
-            .collect();
-        let status = app_status(app, &placed, entry.status.written(), &super::now());
+        let (mut placed, mut barred) = (Vec::new(), Vec::new());
+        for (name, node) in self.nodes.iter().filter(|(_, node)| node.object.is_some()) {
+            let report = node.state.apps.get(key);
+            match self.board.verdict(name, key) {
+                Some(Verdict::Barred(obstacle)) => {
+                    barred.push((name, &**obstacle));
+                    continue;
+                }
+                Some(Verdict::Runs { .. } | Verdict::Waits) => {}
+                None if app.is_frozen() && report.is_some() => {}
+                None => continue,
+            }
+            placed.push(NodeView { name, connected: node.state.is_connected(), report });
+        }
+        let unplaced = Unplaced { barred, missing: self.board.missing(key) };
+        let status = app_status(app, &placed, unplaced, entry.status.written(), &super::now());
         let when = app_write(entry.status.written(), &status);
         Some((status, when))
     }
@@ -220,6 +231,16 @@ impl super::Outlets {
         for failure in now.failures.iter().filter(known) {
             let note = format!("{}: {}", failure.node, failure.message);
             self.events.app(key, uid, true, &failure.reason, &note);
+        }
+        let told = |new: &&skerry_api::NodeNotPlaceable| {
+            let same = |old: &skerry_api::NodeNotPlaceable| old.node == new.node && old.reason == new.reason;
+            !before.not_placeable.iter().any(same)
+        };
+        for node in now.not_placeable.iter().filter(told) {
+            let note = format!("{} cannot have the app: {}", node.node, node.message);
+            // A node that its owner keeps free is nothing to be warned of.
+            let intended = [reasons::TAINTED, reasons::UNSCHEDULABLE].contains(&node.reason.as_str());
+            self.events.app(key, uid, !intended, &node.reason, &note);
         }
         if holds(now, "Stalled")
             && !holds(before, "Stalled")

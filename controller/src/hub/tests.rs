@@ -5,11 +5,17 @@ use serde_json::json;
 use skerry_api::{AppReport, NodeInfo};
 use skerry_controller_core::node_status::Docker;
 use skerry_controller_core::session::{Held, Input, Outcome, Update};
-use skerry_terms::{Digest, PayloadSet, reasons};
+use skerry_terms::{Digest, Generation, PayloadSet, reasons};
 
 use super::*;
 use crate::grpc::{Greeting, Outgoing, Reply, Report, Said};
-use crate::k8s::{Job, Seen};
+use crate::k8s::Job;
+
+mod config;
+mod placed;
+
+const APPS: &str = "edgeapps";
+const NODES: &str = "edgenodes";
 
 /// A hub whose caches are empty and filled.
 struct Bench {
@@ -19,6 +25,19 @@ struct Bench {
     version: u64,
     next_id: u64,
     statuses: usize,
+    /// The objects of nodes, as the API server has them.
+    nodes: BTreeMap<String, (EdgeNodeSpec, BTreeMap<String, String>)>,
+    notices: Notices,
+}
+
+/// The Events that were put.
+struct Notices(mpsc::Receiver<crate::k8s::Notice>);
+
+impl Notices {
+    /// Those that wait.
+    fn try_iter(&mut self) -> Vec<crate::k8s::Notice> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
 }
 
 /// An agent's end of a session.
@@ -54,31 +73,48 @@ fn list(epoch: &str, round: u64) -> ListId {
 }
 
 /// An empty list.
-fn listed<S, T>(position: u64, epoch: &str, round: u64) -> Watched<S, T> {
+fn listed<O>(position: u64, epoch: &str, round: u64) -> Watched<O> {
     Watched::Listed { objects: Vec::new(), position, list: list(epoch, round) }
 }
 
 impl Bench {
     fn unfilled() -> Self {
         let metrics = Metrics::new();
-        let (events, _) = EventSink::new(metrics.clone());
+        let (events, notices) = EventSink::new(metrics.clone());
         let writes = WriteQueue::default();
         let hub = Hub::new(Outlets {
             writes: writes.clone(),
             events,
+            wanted: Wanted::default(),
             relist: watch::channel(0).0,
             readiness: Readiness::new(),
             metrics,
             replica: "r".into(),
         });
-        Self { hub, writes, version: 1, next_id: 0, statuses: 0 }
+        Self {
+            hub,
+            writes,
+            version: 1,
+            next_id: 0,
+            statuses: 0,
+            nodes: BTreeMap::new(),
+            notices: Notices(notices),
+        }
     }
 
     fn new() -> Self {
         let mut bench = Self::unfilled();
         bench.event(Event::Apps(listed(1, "e", 0)));
         bench.event(Event::Nodes(listed(1, "e", 0)));
+        bench.list_config(1, "e", 0);
         bench
+    }
+
+    /// Empty lists of ConfigMaps and Secrets.
+    fn list_config(&mut self, position: u64, epoch: &str, round: u64) {
+        for kind in ConfigKind::ALL {
+            self.event(Event::Config(kind, listed(position, epoch, round)));
+        }
     }
 
     /// A filled hub with a connected, idle node.
@@ -161,12 +197,14 @@ impl Bench {
         let status = self.hub.apps.get(&key(app)).map(|entry| entry.status.written().clone());
         let mut seen = self.seen(app, uid, spec);
         seen.status = status.unwrap_or_default();
-        self.event(Event::Apps(Watched::Applied(seen)));
+        let position = seen.version;
+        self.event(Event::Apps(Watched::Applied { object: seen, position }));
     }
 
     fn delete_app(&mut self, app: &str) {
         let seen = self.seen(app, "", spec("x"));
-        self.event(Event::Apps(Watched::Deleted(seen)));
+        let position = seen.version;
+        self.event(Event::Apps(Watched::Deleted { object: seen, position }));
     }
 
     /// The API server: takes every job and tells the watches of it. Returns the jobs.
@@ -181,18 +219,28 @@ impl Bench {
                     let key = crate::k8s::JobKey::AppStatus(key);
                     self.event(Event::Written(Written { key, sequence, version }));
                 }
-                Job::NodeStatus { node, uid: _, sequence, status: _ } => {
+                Job::NodeStatus { node, uid: _, sequence, status } => {
                     self.statuses += 1;
-                    let key = crate::k8s::JobKey::NodeStatus(node);
+                    let key = crate::k8s::JobKey::NodeStatus(node.clone());
                     self.event(Event::Written(Written { key, sequence, version }));
+                    self.tell_node(node.as_str(), *status);
                 }
-                Job::Register { node, labels: _ } => {
-                    let seen = self.seen(node.as_str(), "uid-node", EdgeNodeSpec::default());
-                    self.event(Event::Nodes(Watched::Applied(seen)));
+                Job::Register { node, labels } => {
+                    self.nodes.insert(node.to_string(), (EdgeNodeSpec::default(), labels));
+                    self.tell_node(node.as_str(), EdgeNodeStatus::default());
                 }
             }
         }
         jobs
+    }
+
+    /// The watch tells of a node as the API server has it.
+    fn tell_node(&mut self, node: &str, status: EdgeNodeStatus) {
+        let (spec, labels) = self.nodes.get(node).cloned().unwrap_or_default();
+        let mut object = self.seen(node, "uid-node", spec);
+        (object.meta.labels, object.status) = (Some(labels), status);
+        let position = object.version;
+        self.event(Event::Nodes(Watched::Applied { object, position }));
     }
 
     async fn pass(&mut self, time: Duration) {
@@ -252,6 +300,8 @@ async fn a_node_that_came_before_the_caches_were_filled_waits_for_them() {
     bench.serve_api();
     assert!(agent.update().is_none());
     bench.event(Event::Apps(listed(1, "e", 0)));
+    assert!(agent.update().is_none());
+    bench.list_config(1, "e", 0);
     assert!(agent.update().is_some());
 }
 
@@ -370,6 +420,7 @@ async fn after_a_restart_a_node_has_a_minute_to_come_back() {
     for comes_back in [true, false] {
         let mut bench = Bench::unfilled();
         bench.event(Event::Apps(listed(1, "e", 0)));
+        bench.list_config(1, "e", 0);
         let mut seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
         seen.status = status.clone();
         bench.event(Event::Nodes(Watched::Listed { objects: vec![seen], position: 9, list: list("e", 0) }));
@@ -385,8 +436,9 @@ async fn after_a_restart_a_node_has_a_minute_to_come_back() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_node_is_sent_away_and_joins_anew() {
     let (mut bench, mut agent) = Bench::with_node("box-1");
-    let seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
-    bench.event(Event::Nodes(Watched::Deleted(seen)));
+    let object = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
+    let position = object.version;
+    bench.event(Event::Nodes(Watched::Deleted { object, position }));
     assert_eq!(agent.refusal(), Some("NodeDeleted"));
     let _agent = bench.connect("box-1", None);
     assert!(bench.serve_api().iter().any(|job| matches!(job, Job::Register { .. })));
@@ -458,6 +510,7 @@ async fn lists_are_asked_for_once_for_all_and_prove_that_the_cluster_went_back()
     for (round, proven) in [(1, ["box-1"].as_slice()), (2, &["box-1", "box-2"])] {
         bench.event(Event::Apps(listed(9, "e", round)));
         assert!(!stalled(&bench, proven[proven.len() - 1]), "half a round");
+        bench.list_config(9, "e", round);
         let objects = ["box-1", "box-2"].map(|node| bench.seen(node, "uid-node", EdgeNodeSpec::default()));
         let list = list("e", round);
         bench.event(Event::Nodes(Watched::Listed { objects: objects.into(), position: 9, list }));
@@ -481,7 +534,7 @@ async fn lists_are_asked_for_once_for_all_and_prove_that_the_cluster_went_back()
     let mut seen = other.seen("box-1", "uid-node", EdgeNodeSpec::default());
     (seen.status, seen.version) = (status, 97);
     other.event(Event::Apps(Watched::Position(96)));
-    other.event(Event::Nodes(Watched::Applied(seen)));
+    other.event(Event::Nodes(Watched::Applied { object: seen, position: 97 }));
     for agent in agents.iter_mut().chain([&mut early]) {
         assert!(agent.update().is_none());
     }
@@ -503,6 +556,7 @@ async fn another_cluster_behind_the_same_address_is_not_obeyed() {
     assert_eq!(*bench.hub.out.relist.borrow(), 1, "the other kinds are read anew");
     bench.apply_app("web", "u2", spec("x:2"));
     bench.event(Event::Apps(listed(99, "f", 1)));
+    bench.list_config(99, "f", 1);
     bench.apply_app("web", "u2", spec("x:2"));
     assert!(agent.update().is_none());
     let stall = bench.hub.nodes[&name("box-1")].state.stall.as_ref().expect("a stall");
@@ -522,7 +576,8 @@ async fn apps_that_a_full_report_did_not_name_are_not_recalled() {
         }
         let mut seen = bench.seen("box-1", "uid-node", EdgeNodeSpec::default());
         seen.status = status.clone();
-        bench.event(Event::Nodes(Watched::Applied(seen)));
+        let position = seen.version;
+        bench.event(Event::Nodes(Watched::Applied { object: seen, position }));
         assert_eq!(bench.hub.nodes[&name("box-1")].state.apps.len(), apps);
     }
 }

@@ -33,18 +33,33 @@ const WATCH_DEADLINE: Duration = Duration::from_secs(300);
 const STANDS_AFTER: Duration = Duration::from_secs(5);
 /// HTTP status of a watch whose start is no longer in the server's memory.
 const GONE: u16 = 410;
+/// HTTP status of what an account may not do.
+const FORBIDDEN: u16 = 403;
 
 /// What a watch tells.
 #[derive(Debug)]
-pub enum Watched<S, T> {
-    /// Everything there is, at this position. Replaces all that was known.
-    Listed { objects: Vec<Seen<S, T>>, position: u64, list: ListId },
+pub enum Watched<O> {
+    /// Everything there is that is looked at, at this position. Replaces all that was known.
+    Listed { objects: Vec<O>, position: u64, list: ListId },
     /// One object was created or changed.
-    Applied(Seen<S, T>),
+    Applied { object: O, position: u64 },
     /// One object is gone.
-    Deleted(Seen<S, T>),
-    /// Nothing has happened up to this position.
+    Deleted { object: O, position: u64 },
+    /// Nothing that is looked at has happened up to this position.
     Position(u64),
+    /// The API server does not let this account see the objects, in its own words. It is asked again.
+    Forbidden(String),
+}
+
+/// What is watched.
+pub struct Kind<R> {
+    pub api: Api<DynamicObject>,
+    /// Plural name, for people and metrics.
+    pub name: &'static str,
+    /// A field selector: what the server leaves out. Empty for nothing.
+    pub fields: &'static str,
+    /// Makes an object of what the server sends, with its resourceVersion; None for one that nobody looks at.
+    pub read: R,
 }
 
 /// Which list it was.
@@ -72,6 +87,8 @@ pub struct Seen<S, T> {
 enum WatchError {
     #[error("failed to list {0}; are the CRDs installed?")]
     NotFound(String),
+    #[error("failed to list or watch {kind}: {message}")]
+    Forbidden { kind: String, message: String },
     #[error("failed to list {kind}")]
     List { kind: String, source: kube::Error },
     #[error("failed to watch {kind}")]
@@ -92,28 +109,27 @@ enum WatchError {
 
 /// Follows all objects of a kind until nobody listens. `tell` hands on what was seen; `relist` ticks when a fresh list is wanted;
 /// `restarted` is called for each failure.
-pub async fn watch<S, T, F>(
+pub async fn watch<O, R, F>(
     client: Client,
-    api: Api<DynamicObject>,
-    kind: &str,
+    kind: Kind<R>,
     mut relist: Receiver<u64>,
-    tell: impl Fn(Watched<S, T>) -> F,
+    tell: impl Fn(Watched<O>) -> F,
     restarted: impl Fn(),
 ) where
-    S: DeserializeOwned,
-    T: DeserializeOwned + Default,
+    R: Fn(DynamicObject, u64) -> Option<O>,
     F: Future<Output = bool>,
 {
+    let name = kind.name;
     let mut health = Health::default();
     // Where to go on. Absent: with a list.
     let mut version: Option<String> = None;
     loop {
         health.stood = false;
-        let result = follow(&client, &api, kind, &mut relist, &mut version, &mut health, &tell).await;
+        let result = follow(&client, &kind, &mut relist, &mut version, &mut health, &tell).await;
         match result {
             Err(WatchError::Closed) => return,
             Ok(()) if health.stood => continue,
-            Ok(()) => debug!("the watch of {kind} ended at once"),
+            Ok(()) => debug!("the watch of {name} ended at once"),
             Err(error @ (WatchError::Gone(_) | WatchError::Asked(_))) => {
                 debug!("{error}");
                 version = None;
@@ -127,6 +143,11 @@ pub async fn watch<S, T, F>(
                 // miss everything in between.
                 version = None;
                 restarted();
+                if let WatchError::Forbidden { message, .. } = &error
+                    && !tell(Watched::Forbidden(message.clone())).await
+                {
+                    return;
+                }
                 if health.failures == 0 {
                     warn!("trying again: {}", Chain(&error));
                 } else {
@@ -158,25 +179,24 @@ impl Health {
 }
 
 /// Lists if there is no version to go on from, then watches until the server ends the watch.
-async fn follow<S, T, F>(
+async fn follow<O, R, F>(
     client: &Client,
-    api: &Api<DynamicObject>,
-    kind: &str,
+    kind: &Kind<R>,
     relist: &mut Receiver<u64>,
     version: &mut Option<String>,
     health: &mut Health,
-    tell: &impl Fn(Watched<S, T>) -> F,
+    tell: &impl Fn(Watched<O>) -> F,
 ) -> Result<(), WatchError>
 where
-    S: DeserializeOwned,
-    T: DeserializeOwned + Default,
+    R: Fn(DynamicObject, u64) -> Option<O>,
     F: Future<Output = bool>,
 {
+    let Kind { api, name, fields, read } = kind;
     let start = match version {
         Some(version) => version.clone(),
         None => {
             let round = *relist.borrow_and_update();
-            let (objects, text) = list(api, kind).await?;
+            let (objects, text) = list(kind).await?;
             // Without a uid there are no generations, and nothing is sent.
             let epoch = ask_epoch(client).await.map_err(WatchError::Epoch)?.unwrap_or_default();
             let position = number(&text)?;
@@ -184,52 +204,76 @@ where
             version.insert(text).clone()
         }
     };
-    let watch_error = |source| WatchError::Watch { kind: kind.to_owned(), source };
-    let params = WatchParams::default().timeout(WATCH_SECONDS);
-    let mut events = pin!(api.watch(&params, &start).await.map_err(watch_error)?);
+    let watch_error = |source| WatchError::Watch { kind: (*name).to_owned(), source };
+    let mut params = WatchParams::default().timeout(WATCH_SECONDS);
+    if !fields.is_empty() {
+        params = params.fields(fields);
+    }
+    let mut events =
+        pin!(api.watch(&params, &start).await.map_err(|source| match list_error(name, source) {
+            WatchError::List { kind: _, source } => watch_error(source),
+            other => other,
+        })?);
     let begun = Instant::now();
     loop {
         let next = tokio::select! {
             // Cancel-safe: a dropped `next` has taken nothing from the stream.
             next = timeout_at(begun + WATCH_DEADLINE, events.next()) => next,
-            _ = relist.changed() => return Err(WatchError::Asked(kind.to_owned())),
+            _ = relist.changed() => return Err(WatchError::Asked((*name).to_owned())),
             () = sleep_until(begun + STANDS_AFTER), if !health.stood => {
-                health.stands(kind);
+                health.stands(name);
                 continue;
             }
         };
         let Ok(Some(event)) = next else { return Ok(()) };
-        let told = match event.map_err(watch_error)? {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => Watched::Applied(seen(object)?),
-            WatchEvent::Deleted(object) => Watched::Deleted(seen(object)?),
-            WatchEvent::Bookmark(bookmark) => Watched::Position(number(&bookmark.metadata.resource_version)?),
+        let (told, reached) = match event.map_err(watch_error)? {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let position = version_of(&object)?;
+                let told = match read(object, position) {
+                    Some(object) => Watched::Applied { object, position },
+                    None => Watched::Position(position),
+                };
+                (told, position)
+            }
+            WatchEvent::Deleted(object) => {
+                let position = version_of(&object)?;
+                let told = match read(object, position) {
+                    Some(object) => Watched::Deleted { object, position },
+                    None => Watched::Position(position),
+                };
+                (told, position)
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                let position = number(&bookmark.metadata.resource_version)?;
+                (Watched::Position(position), position)
+            }
             WatchEvent::Error(status) if status.code == GONE => {
-                return Err(WatchError::Gone(kind.to_owned()));
+                return Err(WatchError::Gone((*name).to_owned()));
             }
             WatchEvent::Error(status) => return Err(watch_error(kube::Error::Api(status))),
         };
-        health.stands(kind);
-        let reached = match &told {
-            Watched::Listed { position, .. } | Watched::Position(position) => *position,
-            Watched::Applied(seen) | Watched::Deleted(seen) => seen.version,
-        };
+        health.stands(name);
         go_on(tell(told).await)?;
         *version = Some(reached.to_string());
     }
 }
 
-/// All objects, read consistently, and the version at which they were.
-async fn list<S, T>(api: &Api<DynamicObject>, kind: &str) -> Result<(Vec<Seen<S, T>>, String), WatchError>
+/// All objects that are looked at, read consistently, and the version at which they were.
+async fn list<O, R>(kind: &Kind<R>) -> Result<(Vec<O>, String), WatchError>
 where
-    S: DeserializeOwned,
-    T: DeserializeOwned + Default,
+    R: Fn(DynamicObject, u64) -> Option<O>,
 {
+    let Kind { api, name, fields, read } = kind;
     let mut objects = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
+    if !fields.is_empty() {
+        params = params.fields(fields);
+    }
     loop {
-        let page = api.list(&params).await.map_err(|source| list_error(kind, source))?;
+        let page = api.list(&params).await.map_err(|source| list_error(name, source))?;
         for object in page.items {
-            objects.push(seen(object)?);
+            let version = version_of(&object)?;
+            objects.extend(read(object, version));
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
@@ -239,30 +283,38 @@ where
 }
 
 fn list_error(kind: &str, source: kube::Error) -> WatchError {
-    if let kube::Error::Api(status) = &source
-        && status.code == 404
-    {
-        return WatchError::NotFound(kind.to_owned());
+    let kind = kind.to_owned();
+    match source {
+        kube::Error::Api(status) if status.code == 404 => WatchError::NotFound(kind),
+        kube::Error::Api(status) if status.code == FORBIDDEN => {
+            WatchError::Forbidden { kind, message: status.message }
+        }
+        source => WatchError::List { kind, source },
     }
-    WatchError::List { kind: kind.to_owned(), source }
 }
 
-fn seen<S: DeserializeOwned, T: DeserializeOwned + Default>(
+/// An object with a spec and a status, whole.
+pub fn whole<S: DeserializeOwned, T: DeserializeOwned + Default>(
     object: DynamicObject,
-) -> Result<Seen<S, T>, WatchError> {
+    version: u64,
+) -> Option<Seen<S, T>> {
     let DynamicObject { types: _, mut metadata, mut data } = object;
     // Nobody here reads them, and they are a good part of an object's memory.
     metadata.managed_fields = None;
     let mut take = |field: &str| data.get_mut(field).map(Value::take).unwrap_or_default();
     let spec = Some(take("spec")).filter(|spec| !spec.is_null());
     let spec = spec.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    Ok(Seen {
-        version: number(metadata.resource_version.as_deref().unwrap_or_default())?,
+    Some(Seen {
+        version,
         spec: serde_json::from_value(spec).map_err(|error| error.to_string()),
         // A status that cannot be read is written anew.
         status: serde_json::from_value(take("status")).unwrap_or_default(),
         meta: metadata,
     })
+}
+
+fn version_of(object: &DynamicObject) -> Result<u64, WatchError> {
+    number(object.metadata.resource_version.as_deref().unwrap_or_default())
 }
 
 fn number(version: &str) -> Result<u64, WatchError> {

@@ -94,6 +94,20 @@ reasons! {
     PROTOCOL_ERROR = "ProtocolError";
     /// The app matches no node.
     NO_MATCHING_NODES = "NoMatchingNodes";
+    /// The app has variants, and none is for the node.
+    NO_VARIANT = "NoVariant";
+    /// The node has a taint that the app does not tolerate.
+    TAINTED = "Tainted";
+    /// The node is cordoned, and the app is not there.
+    UNSCHEDULABLE = "Unschedulable";
+    /// What the app requests does not fit into what the node has left.
+    INSUFFICIENT_RESOURCES = "InsufficientResources";
+    /// Nodes that the app selects cannot have it, for different reasons.
+    NOT_PLACEABLE = "NotPlaceable";
+    /// Fewer nodes can have the app than it wants replicas.
+    TOO_FEW_NODES = "TooFewNodes";
+    /// The controller may not read the ConfigMaps or Secrets that the app refers to.
+    CONFIG_UNREADABLE = "ConfigUnreadable";
     /// Every node that runs the app is ready.
     ALL_NODES_READY = "AllNodesReady";
     /// Some nodes are not ready.

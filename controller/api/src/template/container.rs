@@ -12,6 +12,23 @@ const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 /// One container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.livenessProbe) || !has(self.livenessProbe.successThreshold) || self.livenessProbe.successThreshold == 1",
+        "message": "must be 1 for liveness probes",
+        "fieldPath": ".livenessProbe.successThreshold"
+    },
+    {
+        "rule": "!has(self.startupProbe) || !has(self.startupProbe.successThreshold) || self.startupProbe.successThreshold == 1",
+        "message": "must be 1 for startup probes",
+        "fieldPath": ".startupProbe.successThreshold"
+    },
+    {
+        "rule": "!has(self.readinessProbe) || !has(self.readinessProbe.terminationGracePeriodSeconds)",
+        "message": "must not be set for readinessProbes: they end nothing",
+        "fieldPath": ".readinessProbe.terminationGracePeriodSeconds"
+    }
+]))]
 pub struct Container {
     /// Name of the container: a DNS label, unique within the app.
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
@@ -63,7 +80,7 @@ pub struct Container {
 
     /// Where volumes are mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
     pub volume_mounts: Vec<VolumeMount>,
 
     /// Holds the other probes back until it succeeds. When it fails, the container is restarted.
@@ -139,20 +156,57 @@ pub struct ContainerPort {
 /// Where a volume is mounted in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.subPath) || !has(self.subPathExpr)",
+        "message": "subPathExpr and subPath are mutually exclusive",
+        "fieldPath": ".subPathExpr"
+    }
+]))]
 pub struct VolumeMount {
     /// Name of a volume of the app.
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub name: String,
     /// Path in the container. No two mounts of a container share one.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^:]+$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = "^[^:]*$"))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.startsWith('/')",
+            "message": "must be an absolute path: it begins with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub mount_path: String,
     /// Path inside the volume that is mounted instead of its root. Made if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "!self.startsWith('/')",
+            "message": "must be a relative path: it does not begin with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub sub_path: Option<String>,
     /// As subPath, with $(NAME) replaced by the container's variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "!self.startsWith('/')",
+            "message": "must be a relative path: it does not begin with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub sub_path_expr: Option<String>,
     /// Mount it so that the container cannot write. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]

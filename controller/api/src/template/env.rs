@@ -8,6 +8,13 @@ use crate::{Quantity, names};
 /// One environment variable.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.valueFrom) || !has(self.value) || size(self.value) == 0",
+        "message": "may not be specified when value is not empty",
+        "fieldPath": ".valueFrom"
+    }
+]))]
 pub struct EnvVar {
     /// Name of the variable: printable ASCII characters other than '='.
     #[schemars(length(min = 1, max = 256), regex(pattern = names::ENV))]
@@ -24,6 +31,12 @@ pub struct EnvVar {
 /// Where a variable's value comes from: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.fieldRef), has(self.configMapKeyRef), has(self.secretKeyRef), has(self.resourceFieldRef)].exists_one(given, given)",
+        "message": "must specify exactly one source: fieldRef, configMapKeyRef, secretKeyRef, resourceFieldRef"
+    }
+]))]
 pub struct EnvVarSource {
     /// A field of the app or of its node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +58,7 @@ pub struct EnvVarSource {
 pub struct FieldRef {
     /// metadata.name, metadata.namespace, metadata.uid (all three of the EdgeApp), metadata.labels['x'],
     /// metadata.annotations['x'] (of the template), spec.nodeName, status.hostIP, status.hostIPs, status.podIP or status.podIPs.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = names::FIELD_PATH))]
     pub field_path: String,
 }
 
@@ -69,7 +82,7 @@ pub struct KeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldRef {
     /// limits.cpu, limits.memory, requests.cpu or requests.memory.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = names::RESOURCE))]
     pub resource: String,
     /// The container. Default in env: this one. Needed in volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +96,12 @@ pub struct ResourceFieldRef {
 /// Every key of a ConfigMap or Secret as variables: exactly one of the two.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.configMapRef), has(self.secretRef)].exists_one(given, given)",
+        "message": "must specify exactly one source: configMapRef, secretRef"
+    }
+]))]
 pub struct EnvFromSource {
     /// Put before each key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

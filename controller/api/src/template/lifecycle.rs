@@ -20,6 +20,12 @@ pub struct Lifecycle {
 /// What a hook does: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.exec), has(self.httpGet), has(self.sleep)].exists_one(given, given)",
+        "message": "must specify exactly one handler type: exec, httpGet, sleep"
+    }
+]))]
 pub struct LifecycleHandler {
     /// A command in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]

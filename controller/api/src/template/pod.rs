@@ -9,10 +9,51 @@ use crate::names;
 /// The containers of an app and how they run together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.hostNetwork) || !self.hostNetwork || self.containers.all(c, !has(c.ports) || c.ports.all(p, !has(p.hostPort) || p.hostPort == p.containerPort))",
-    "message": "with hostNetwork, a hostPort must be the containerPort or absent"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.hostNetwork) || !self.hostNetwork || self.containers.all(c, !has(c.ports) || c.ports.all(p, !has(p.hostPort) || p.hostPort == p.containerPort))",
+        "message": "with hostNetwork, a hostPort must be the containerPort or absent"
+    },
+    {
+        "rule": "!has(self.hostNetwork) || !self.hostNetwork || !has(self.initContainers) || self.initContainers.all(c, !has(c.ports) || c.ports.all(p, !has(p.hostPort) || p.hostPort == p.containerPort))",
+        "message": "with hostNetwork, a hostPort must be the containerPort or absent"
+    },
+    {
+        "rule": "!has(self.initContainers) || self.initContainers.all(i, !self.containers.exists(c, c.name == i.name))",
+        "message": "a name is used by a container and an init container",
+        "fieldPath": ".initContainers"
+    },
+    {
+        "rule": "self.containers.all(c, !has(c.restartPolicy))",
+        "message": "restartPolicy may not be set for non-init containers",
+        "fieldPath": ".containers"
+    },
+    {
+        "rule": "!has(self.initContainers) || self.initContainers.all(c, has(c.restartPolicy) || !(has(c.startupProbe) || has(c.readinessProbe) || has(c.livenessProbe) || has(c.lifecycle)))",
+        "message": "probes and lifecycle may not be set for init containers without restartPolicy Always",
+        "fieldPath": ".initContainers"
+    },
+    {
+        "rule": "self.containers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",
+        "message": "volumeMounts name a volume that is not in volumes",
+        "fieldPath": ".containers"
+    },
+    {
+        "rule": "!has(self.initContainers) || self.initContainers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))",
+        "message": "volumeMounts name a volume that is not in volumes",
+        "fieldPath": ".initContainers"
+    },
+    {
+        "rule": "!has(self.dnsPolicy) || self.dnsPolicy != 'None' || has(self.dnsConfig) && has(self.dnsConfig.nameservers) && size(self.dnsConfig.nameservers) > 0",
+        "message": "must provide at least one DNS nameserver in dnsConfig when dnsPolicy is None",
+        "fieldPath": ".dnsPolicy"
+    },
+    {
+        "rule": "!has(self.hostPID) || !self.hostPID || !has(self.shareProcessNamespace) || !self.shareProcessNamespace",
+        "message": "shareProcessNamespace and hostPID cannot both be enabled",
+        "fieldPath": ".shareProcessNamespace"
+    }
+]))]
 pub struct PodSpec {
     /// The containers, started in this order. Several containers of one app share one network: they reach each other on
     /// localhost.

@@ -11,6 +11,12 @@ use super::{Container, word_enum};
 /// How a container is asked whether it is well: exactly one of exec, httpGet, tcpSocket and grpc.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.exec), has(self.httpGet), has(self.tcpSocket), has(self.grpc)].exists_one(given, given)",
+        "message": "must specify exactly one handler type: exec, httpGet, tcpSocket, grpc"
+    }
+]))]
 pub struct Probe {
     /// A command in the container: exit code 0 is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +133,7 @@ pub struct GrpcAction {
 
 /// A number or a text, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a whole number or a text")]
 pub enum IntOrString {
     Int(i32),
     Text(String),

@@ -20,6 +20,18 @@ const RESOURCES_MAX: usize = 32;
 /// What a container may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.requests) || !has(self.limits) || !('cpu' in self.requests) || !('cpu' in self.limits) || !isQuantity(string(self.requests['cpu'])) || !isQuantity(string(self.limits['cpu'])) || quantity(string(self.requests['cpu'])).compareTo(quantity(string(self.limits['cpu']))) <= 0",
+        "message": "the cpu request must be less than or equal to the cpu limit",
+        "fieldPath": ".requests"
+    },
+    {
+        "rule": "!has(self.requests) || !has(self.limits) || !('memory' in self.requests) || !('memory' in self.limits) || !isQuantity(string(self.requests['memory'])) || !isQuantity(string(self.limits['memory'])) || quantity(string(self.requests['memory'])).compareTo(quantity(string(self.limits['memory']))) <= 0",
+        "message": "the memory request must be less than or equal to the memory limit",
+        "fieldPath": ".requests"
+    }
+]))]
 pub struct ResourceRequirements {
     /// The most that it may use: cpu in cores (500m, 2), memory in bytes (128Mi; a container that needs more is killed,
     /// OOMKilled), and skerry.dev/<name> for devices that the box's owner lists in agent.toml.
@@ -30,14 +42,12 @@ pub struct ResourceRequirements {
             "message": "resources are cpu, memory and skerry.dev/<device>; Docker cannot limit others, such as ephemeral-storage"
         },
         {
-            "rule": "!('memory' in self) || quantity(string(self['memory'])).compareTo(quantity('6Mi')) >= 0",
-            "message": "memory must be at least 6Mi, the smallest limit that Docker accepts",
-            "fieldPath": ".memory"
+            "rule": "!('memory' in self) || !isQuantity(string(self['memory'])) || quantity(string(self['memory'])).compareTo(quantity('6Mi')) >= 0",
+            "message": "memory must be at least 6Mi, the smallest limit that Docker accepts"
         },
         {
-            "rule": "!('cpu' in self) || quantity(string(self['cpu'])).compareTo(quantity('10m')) >= 0",
-            "message": "cpu must be at least 10m, the smallest limit that the kernel accepts",
-            "fieldPath": ".cpu"
+            "rule": "!('cpu' in self) || !isQuantity(string(self['cpu'])) || quantity(string(self['cpu'])).compareTo(quantity('10m')) >= 0",
+            "message": "cpu must be at least 10m, the smallest limit that the kernel accepts"
         }
     ]))]
     pub limits: Option<ResourceList>,

@@ -40,6 +40,13 @@ pub struct PodSecurityContext {
 /// User, groups and rights of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.privileged) || !self.privileged || !has(self.allowPrivilegeEscalation) || self.allowPrivilegeEscalation",
+        "message": "cannot be false when privileged is true",
+        "fieldPath": ".allowPrivilegeEscalation"
+    }
+]))]
 pub struct SecurityContext {
     /// User id of the processes. Default: the pod's, then the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

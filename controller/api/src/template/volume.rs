@@ -1,7 +1,8 @@
 //! Volumes: where the files come from that containers mount.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{FieldRef, ResourceFieldRef, word_enum};
 use crate::{Quantity, names};
@@ -12,11 +13,17 @@ const DEFAULT_MODE: i32 = 0o644;
 /// A volume: a name and exactly one source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.emptyDir), has(self.hostPath), has(self.configMap), has(self.secret), has(self.downwardAPI), has(self.projected), has(self.local)].exists_one(given, given)",
+        "message": "must specify exactly one volume type: emptyDir, hostPath, configMap, secret, downwardAPI, projected, local"
+    }
+]))]
 pub struct Volume {
     /// Name of the volume: a DNS label, unique within the app.
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub name: String,
-    /// An empty folder that the containers of the app share; it is emptied when all of them are replaced.
+    /// An empty folder that the containers of the app share; it lives as long as the app is on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDir>,
     /// A file, folder, socket or device of the box. Needs the box's owner to allow it: policy.host-paths in agent.toml.
@@ -42,6 +49,13 @@ pub struct Volume {
 /// An empty folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.sizeLimit) || has(self.medium) && self.medium == 'Memory'",
+        "message": "needs medium Memory: Docker cannot limit a folder on the box's disk",
+        "fieldPath": ".sizeLimit"
+    }
+]))]
 pub struct EmptyDir {
     /// "" for the box's disk, Memory for memory. Default: "".
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +75,17 @@ word_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct HostPath {
     /// Absolute path on the box, without "..".
-    #[schemars(length(min = 1, max = 1024), regex(pattern = "^/[^:]*$"))]
+    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.startsWith('/')",
+            "message": "must be an absolute path: it begins with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub path: String,
     /// What must be there: "" (anything), DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice or BlockDevice.
     /// Default: "".
@@ -88,7 +112,7 @@ pub struct ConfigMapVolume {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<KeyToPath>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
     /// Missing keys or a missing object are left out. Default: false, the app waits for them.
@@ -108,7 +132,7 @@ pub struct SecretVolume {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<KeyToPath>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
     /// Missing keys or a missing object are left out. Default: false, the app waits for them.
@@ -124,10 +148,10 @@ pub struct KeyToPath {
     #[schemars(length(min = 1, max = 253), regex(pattern = names::CONFIG_KEY))]
     pub key: String,
     /// Path of its file inside the volume: relative, without "..".
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = names::FILE))]
     pub path: String,
     /// Mode of the file, 0 to 0777. Default: the volume's defaultMode.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub mode: Option<i32>,
 }
@@ -141,7 +165,7 @@ pub struct DownwardApiVolume {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<DownwardApiFile>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
 }
@@ -149,9 +173,15 @@ pub struct DownwardApiVolume {
 /// A fact about the app as a file: exactly one of fieldRef and resourceFieldRef.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.fieldRef), has(self.resourceFieldRef)].exists_one(given, given)",
+        "message": "must specify exactly one source: fieldRef, resourceFieldRef"
+    }
+]))]
 pub struct DownwardApiFile {
     /// Path of the file inside the volume: relative, without "..".
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = names::FILE))]
     pub path: String,
     /// A field of the app: metadata.name, metadata.namespace, metadata.uid, metadata.labels, metadata.annotations,
     /// metadata.labels['x'] or metadata.annotations['x'].
@@ -161,7 +191,7 @@ pub struct DownwardApiFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_field_ref: Option<ResourceFieldRef>,
     /// Mode of the file, 0 to 0777. Default: the volume's defaultMode.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub mode: Option<i32>,
 }
@@ -175,7 +205,7 @@ pub struct ProjectedVolume {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub sources: Vec<VolumeProjection>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
 }
@@ -183,6 +213,12 @@ pub struct ProjectedVolume {
 /// One source of a projected volume: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "[has(self.configMap), has(self.secret), has(self.downwardAPI)].exists_one(given, given)",
+        "message": "must specify exactly one projection type: configMap, secret, downwardAPI"
+    }
+]))]
 pub struct VolumeProjection {
     /// The keys of a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -291,6 +327,28 @@ impl HostPath {
     }
 }
 
+/// A mode as people write it. `0440` is a number to kubectl and a text to a reader of YAML 1.2: the agent reads manifests by itself.
+fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a mode, such as 0440")]
+    enum Written {
+        Number(i32),
+        Octal(String),
+    }
+    Ok(match Option::<Written>::deserialize(deserializer)? {
+        None => None,
+        Some(Written::Number(number)) => Some(number),
+        Some(Written::Octal(text)) => {
+            let digits = text.strip_prefix('0').map(|digits| digits.strip_prefix('o').unwrap_or(digits));
+            let number = digits.and_then(|digits| i32::from_str_radix(digits, 8).ok());
+            Some(
+                number
+                    .ok_or_else(|| D::Error::custom(format_args!("{text:?} is not a mode, such as 0440")))?,
+            )
+        }
+    })
+}
+
 /// The mode of files whose volume names none.
 pub(crate) fn effective_mode(default_mode: Option<i32>) -> u32 {
     u32::try_from(default_mode.unwrap_or(DEFAULT_MODE)).unwrap_or_default()
@@ -307,3 +365,23 @@ macro_rules! default_mode {
     };
 }
 default_mode!(ConfigMapVolume, SecretVolume, DownwardApiVolume, ProjectedVolume);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_read_as_kubectl_reads_it() {
+        let mode = |text: &str| {
+            let json = format!(r#"{{"key": "k", "path": "p", "mode": {text}}}"#);
+            serde_json::from_str::<KeyToPath>(&json).map(|item| item.mode).ok()
+        };
+        assert_eq!(mode("288"), Some(Some(0o440)));
+        assert_eq!(mode("\"0440\""), Some(Some(0o440)));
+        assert_eq!(mode("\"0o440\""), Some(Some(0o440)));
+        assert_eq!(mode("null"), Some(None));
+        for text in ["\"440\"", "\"0999\"", "\"\"", "\"rw\"", "true"] {
+            assert_eq!(mode(text), None, "{text}");
+        }
+    }
+}

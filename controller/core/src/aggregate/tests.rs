@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::placement::Shortage;
 use crate::placement::tests::app;
 
 fn at(second: i64) -> Time {
@@ -37,6 +38,16 @@ fn said(connected: bool, phase: Phase, ready: bool) -> Said {
 }
 
 fn status_of(app: &App, fleet: &[Said], previous: &EdgeAppStatus, now: i64) -> EdgeAppStatus {
+    status_with(app, fleet, Unplaced::default(), previous, now)
+}
+
+fn status_with(
+    app: &App,
+    fleet: &[Said],
+    unplaced: Unplaced<'_>,
+    previous: &EdgeAppStatus,
+    now: i64,
+) -> EdgeAppStatus {
     let names: Vec<NodeName> =
         (0..fleet.len()).map(|i| format!("box-{i}").parse().expect("a name")).collect();
     let target = app.content.as_ref().map(|content| content.revision.clone()).unwrap_or_default();
@@ -61,7 +72,7 @@ fn status_of(app: &App, fleet: &[Said], previous: &EdgeAppStatus, now: i64) -> E
         .zip(&reports)
         .map(|((name, said), report)| NodeView { name, connected: said.connected, report: report.as_ref() })
         .collect();
-    app_status(app, &placed, previous, &at(now))
+    app_status(app, &placed, unplaced, previous, &at(now))
 }
 
 fn status(fleet: &[Said]) -> EdgeAppStatus {
@@ -209,13 +220,108 @@ fn failures_are_the_newest_first_and_counted_beyond_the_cap() {
 #[test]
 fn an_invalid_spec_is_stalled_with_the_paths_of_its_fields() {
     let mut web = app("web", "x:1", "{}");
-    web.errors = vec![skerry_api::FieldError {
+    web.trouble = Some(Trouble::Invalid(vec![skerry_api::FieldError {
         path: "spec.template.spec.containers[0].ports[0].hostIP".into(),
         message: "must be an IP address".into(),
-    }];
+    }]));
     let status = status_of(&web, &[said(true, Phase::Pulling, false)], &EdgeAppStatus::default(), 1);
     assert_eq!((is(&status, "Stalled").as_str(), kstatus(&status)), ("True InvalidSpec", "Failed"));
     assert!(find(&status, "Stalled").message.contains("ports[0].hostIP"));
+}
+
+#[test]
+fn config_that_may_not_be_read_is_stalled_in_words() {
+    let mut web = app("web", "x:1", "{}");
+    web.trouble = Some(Trouble::Unreadable("secrets is forbidden".into()));
+    let status = status_of(&web, &[said(true, Phase::Running, true)], &EdgeAppStatus::default(), 1);
+    assert_eq!((is(&status, "Stalled").as_str(), kstatus(&status)), ("True ConfigUnreadable", "Failed"));
+    assert_eq!(
+        find(&status, "Stalled").message,
+        "secrets is forbidden (the nodes keep the last valid version)"
+    );
+}
+
+#[test]
+fn nodes_that_cannot_have_the_app_are_told_and_hold_up_no_other() {
+    let (cordon, short) = (
+        Obstacle::Unschedulable,
+        Obstacle::InsufficientResources(Shortage { resource: "cpu".into(), requested: 2000, free: 500 }),
+    );
+    let names: Vec<NodeName> = (0..30).map(|i| format!("no-{i:02}").parse().expect("a name")).collect();
+    let barred = |list: &[&'static str]| -> Vec<(&NodeName, &Obstacle)> {
+        let obstacle = |word: &&str| if *word == "cordon" { &cordon } else { &short };
+        names.iter().zip(list.iter().map(obstacle)).collect()
+    };
+    let up = || said(true, Phase::Running, true);
+    let web = app("web", "x:1", "{}");
+    type Case = (Vec<Said>, Vec<&'static str>, usize, [&'static str; 3], &'static str);
+    let cases: Vec<Case> = vec![
+        (
+            vec![up()],
+            vec!["cordon"],
+            0,
+            ["True AllNodesReady", "False RolledOut", "True AllNodesReady"],
+            "Current",
+        ),
+        (
+            vec![up()],
+            vec!["cordon", "short"],
+            0,
+            ["True AllNodesReady", "False RolledOut", "True InsufficientResources"],
+            "Current",
+        ),
+        (
+            vec![],
+            vec!["cordon"],
+            0,
+            ["False Unschedulable", "False Unschedulable", "False Unschedulable"],
+            "InProgress",
+        ),
+        (
+            vec![up()],
+            vec!["short"],
+            2,
+            ["False TooFewNodes", "False TooFewNodes", "False TooFewNodes"],
+            "InProgress",
+        ),
+        (
+            vec![said(true, Phase::Pulling, false)],
+            vec!["short"],
+            1,
+            ["False NodesNotReady", "True RollingOut", "False RollingOut"],
+            "InProgress",
+        ),
+    ];
+    for (fleet, words, missing, conditions, seen) in cases {
+        let unplaced = Unplaced { barred: barred(&words), missing };
+        let status = status_with(&web, &fleet, unplaced, &EdgeAppStatus::default(), 1);
+        let told = ["Available", "Progressing", "Ready"].map(|kind| is(&status, kind));
+        assert_eq!((told, kstatus(&status)), (conditions.map(String::from), seen), "{words:?} {missing}");
+        let counts = status.nodes.expect("counts");
+        let expected = (fleet.len() + missing, words.len());
+        let counted = (counts.desired, counts.not_placeable);
+        assert_eq!(counted, (expected.0.try_into().expect("small"), expected.1.try_into().expect("small")));
+    }
+    let mut words = vec!["cordon"; 25];
+    words[24] = "short";
+    let unplaced = Unplaced { barred: barred(&words), missing: 0 };
+    let status = status_with(&web, &[up()], unplaced, &EdgeAppStatus::default(), 1);
+    assert_eq!((status.not_placeable.len(), status.not_placeable_omitted), (20, 5));
+    assert_eq!(status.not_placeable[0].node, "no-24", "what somebody should look at comes first");
+    assert_eq!(
+        find(&status, "Ready").message,
+        "1 of 1 node ready; 25 nodes cannot have it: no-24: InsufficientResources: cpu: 2 requested, 500m free on the node; and 24 more"
+    );
+}
+
+#[test]
+fn no_replica_at_all_is_what_was_asked_for() {
+    let mut web = app("web", "x:1", "{}");
+    let content = web.content.as_mut().expect("content");
+    let spec = std::sync::Arc::make_mut(&mut content.spec);
+    spec.placement.as_mut().expect("a placement").replicas = Some(0);
+    let status = status_of(&web, &[], &EdgeAppStatus::default(), 1);
+    assert_eq!((is(&status, "Ready").as_str(), kstatus(&status)), ("True AllNodesReady", "Current"));
 }
 
 #[test]

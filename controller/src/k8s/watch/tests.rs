@@ -46,8 +46,9 @@ async fn a_watch_that_ends_at_once_is_not_repeated_in_a_loop() {
         let api = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
         let (_relist, relisted) = tokio::sync::watch::channel(3);
         let (tx, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let tell = |watched: Watched<Value, Value>| std::future::ready(tx.send(watched).is_ok());
-        let watched = watch(client, api, "edgeapps", relisted, tell, || {});
+        let tell = |watched: Watched<Seen<Value, Value>>| std::future::ready(tx.send(watched).is_ok());
+        let kind = Kind { api, name: "edgeapps", fields: "", read: whole };
+        let watched = watch(client, kind, relisted, tell, || {});
         // Waits of at least 125, 250 and 500 ms fit in.
         let _ = tokio::time::timeout(Duration::from_secs(1), watched).await;
         let first = told.recv().await.expect("a list");
