@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::engine::{Docker, Engine as _};
+use crate::engine::{Docker, Engine as _, Folders};
 use crate::store::{Loaded, Store, StoreError};
 use crate::supervisor::{Greeting, Supervisor, sources};
 use crate::uplink;
@@ -81,7 +81,7 @@ async fn serve(config: Config, store: Store, loaded: Loaded) -> Result<(), RunEr
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
     let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
-    let engine = Arc::new(Docker::new(&config.docker_socket));
+    let engine = Arc::new(Docker::new(&config.docker_socket, Folders::new(&config.state_dir)));
     let (sources, taps, signals, link) = sources(end.clone());
     let supervisor = Supervisor::new(engine.clone(), Arc::new(store), session, greeting, taps);
     let first_round = supervisor.first_round.clone();

@@ -14,6 +14,7 @@ mod hash;
 mod memory;
 mod observed;
 mod plan;
+mod probe;
 pub mod registry;
 mod report;
 mod session;
@@ -24,7 +25,7 @@ pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,
     Handler, Hook, Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe,
-    ProbeKind, Probes, Protocol, PullPolicy, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme,
+    ProbeKind, Probes, Protocol, PullPolicy, Qos, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme,
     Seccomp, Security, Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp,
     Volume,
 };
@@ -35,8 +36,9 @@ pub use observed::{
     World,
 };
 pub use plan::{
-    Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
+    Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
+pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
