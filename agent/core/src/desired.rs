@@ -4,6 +4,7 @@
 mod container;
 mod env;
 mod probe;
+mod qos;
 mod resources;
 mod security;
 mod volume;
@@ -22,6 +23,7 @@ use crate::SpecHash;
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
 pub use env::{EnvValue, EnvVar, Sensitive};
 pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
+pub use qos::Qos;
 pub use resources::Resources;
 pub use security::{Seccomp, Security};
 pub use volume::{File, HostPathType, Mount, Reclaim, Volume};
@@ -117,7 +119,7 @@ pub enum DesiredApp {
 /// An app that passed all checks. Constructed by [`ValidApp::new`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidApp {
-    spec: AppSpec,
+    spec: Box<AppSpec>,
     /// Fingerprint of the files of its volumes. Absent when it has none. Kept, because every plan asks for it.
     files: Option<SpecHash>,
 }
@@ -351,7 +353,7 @@ impl ValidApp {
             }
         }
         let files = SpecHash::of_files(&spec);
-        let app = Self { spec, files };
+        let app = Self { spec: Box::new(spec), files };
         app.check_ports()?;
         Ok(app)
     }
