@@ -11,7 +11,8 @@ use skerry_proto::wire;
 
 pub use addresses::addresses;
 
-/// Everything about the box that the controller shows. Docker's version is for the caller to add: it is not the box's to know.
+/// Everything about the box that the controller shows. Docker's version and the devices that the owner lends are for the caller to
+/// add: they are not the box's to know.
 pub fn node_facts() -> wire::NodeFacts {
     let uname = rustix::system::uname();
     wire::NodeFacts {

@@ -16,8 +16,8 @@ use super::text::{self, absolute_path, address, needed_port, port, shown};
 use super::wrong::{Under, Wrong, check_length, each, known};
 use super::{Facts, Ledger, env, probe, security};
 
-/// Devices that the box's owner lends; the only resources besides processor and memory.
-const DEVICE_PREFIX: &str = "skerry.dev/";
+/// Of the names of devices that the box's owner lends; the only resources besides processor and memory.
+pub const DEVICE_PREFIX: &str = "skerry.dev/";
 
 /// Which list a container is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
