@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use skerry_agent_core::{Desired, Input, Observed};
-use tokio::sync::mpsc;
+use skerry_agent_core::{Desired, Observed};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Event;
+use super::{Event, LocalSet, Saved, Standings};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
+use crate::probes::Probed;
 use crate::uplink::LinkEvent;
 
 /// Room for a burst; more waits at the sender.
 const SIGNALS: usize = 32;
 const PROGRESS: usize = 32;
+const PROBED: usize = 32;
 /// Frames that may wait here hold payloads; what does not fit stays in the link's window.
 const LINK: usize = 4;
 /// At most one of each is under way.
@@ -26,9 +28,12 @@ const ANSWERS: usize = 1;
 pub struct Sources {
     signals: mpsc::Receiver<Signal>,
     progress: mpsc::Receiver<Progress>,
+    probed: mpsc::Receiver<Probed>,
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
-    persisted: mpsc::Receiver<Input>,
+    saved: mpsc::Receiver<Saved>,
+    /// The box's own apps: the latest counts. Absent where there are none.
+    local: Option<watch::Receiver<LocalSet>>,
     end: CancellationToken,
 }
 
@@ -36,26 +41,57 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 pub struct Taps {
     pub(super) progress: mpsc::Sender<Progress>,
+    pub(super) probed: mpsc::Sender<Probed>,
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
-    pub(super) persisted: mpsc::Sender<Input>,
+    pub(super) saved: mpsc::Sender<Saved>,
+    pub(super) standings: watch::Sender<Arc<Standings>>,
 }
 
 /// All queues: what the supervisor reads, what its own tasks write, what the engine's watch and the uplink write. `end` ends the supervisor.
 pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, mpsc::Sender<LinkEvent>) {
     let (signals_in, signals) = mpsc::channel(SIGNALS);
     let (progress_in, progress) = mpsc::channel(PROGRESS);
+    let (probed_in, probed) = mpsc::channel(PROBED);
     let (link_in, link) = mpsc::channel(LINK);
     let (looked_in, looked) = mpsc::channel(ANSWERS);
-    let (persisted_in, persisted) = mpsc::channel(ANSWERS);
+    let (saved_in, saved) = mpsc::channel(ANSWERS);
     (
-        Sources { signals, progress, link, looked, persisted, end },
-        Taps { progress: progress_in, looked: looked_in, persisted: persisted_in },
+        Sources { signals, progress, probed, link, looked, saved, local: None, end },
+        Taps {
+            progress: progress_in,
+            probed: probed_in,
+            looked: looked_in,
+            saved: saved_in,
+            standings: watch::Sender::default(),
+        },
         signals_in,
         link_in,
     )
 }
 
+impl Taps {
+    /// Where every app stands, from now on.
+    pub fn standings(&self) -> watch::Receiver<Arc<Standings>> {
+        self.standings.subscribe()
+    }
+}
+
+/// The next set of the box's own apps. Cancel-safe: `changed` is.
+async fn changed(local: &mut Option<watch::Receiver<LocalSet>>) -> LocalSet {
+    if let Some(receiver) = local
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    std::future::pending().await
+}
+
 impl Sources {
+    /// With the box's own apps, as they change from now on.
+    pub fn with_local(self, local: watch::Receiver<LocalSet>) -> Self {
+        Self { local: Some(local), ..self }
+    }
+
     /// The next thing that happens. Cancel-safe: every arm is a queue's `recv`, a timer or a token.
     pub(super) async fn next(&mut self, wake: Option<Instant>) -> Event {
         let timer = async {
@@ -68,9 +104,11 @@ impl Sources {
             () = self.end.cancelled() => Event::End,
             Some(signal) = self.signals.recv() => Event::Engine(signal),
             Some(progress) = self.progress.recv() => Event::Executor(progress),
+            Some(probed) = self.probed.recv() => Event::Probed(probed),
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
-            Some(input) = self.persisted.recv() => Event::Persisted(input),
+            Some(saved) = self.saved.recv() => Event::Saved(saved),
+            local = changed(&mut self.local) => Event::Local(local),
             () = timer => Event::Wake,
         }
     }
@@ -83,8 +121,11 @@ impl Sources {
         if let Ok(progress) = self.progress.try_recv() {
             return Some(Event::Executor(progress));
         }
-        if let Ok(input) = self.persisted.try_recv() {
-            return Some(Event::Persisted(input));
+        if let Ok(probed) = self.probed.try_recv() {
+            return Some(Event::Probed(probed));
+        }
+        if let Ok(saved) = self.saved.try_recv() {
+            return Some(Event::Saved(saved));
         }
         self.link.try_recv().ok().map(Event::Uplink)
     }
@@ -95,9 +136,10 @@ impl Sources {
             tokio::select! {
                 Some(_) = self.signals.recv() => {}
                 Some(_) = self.progress.recv() => {}
+                Some(_) = self.probed.recv() => {}
                 Some(_) = self.link.recv() => {}
                 Some(_) = self.looked.recv() => {}
-                Some(_) = self.persisted.recv() => {}
+                Some(_) = self.saved.recv() => {}
                 else => std::future::pending().await,
             }
         }
