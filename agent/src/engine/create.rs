@@ -23,7 +23,7 @@ use skerry_terms::labels;
 
 use super::pause;
 use prepare::Prepared;
-pub(super) use resources::{Limits, from_label, limits};
+pub(super) use resources::{Limits, MEMORY_UNLIMITED, from_label, limits};
 
 /// Docker keeps everything that a container prints; without a bound it fills the disk of a box that nobody visits.
 const LOG_DRIVER: &str = "json-file";
