@@ -72,10 +72,13 @@ generated: ## fails when a generated file is not what its source gives
 	@echo "==> generated files"
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	$(CARGO) run --quiet -p skerry-api --features kube --example generate-crds -- "$$tmp" && \
-	for dir in $(CRD_DIRS); do diff -u "$$dir" "$$tmp" || { echo "run: make generate"; exit 1; }; done
+	for dir in $(CRD_DIRS); do diff -u "$$dir" "$$tmp" || { echo "run: make generate"; exit 1; }; done && \
+	$(CARGO) run --quiet -p skerry-api --features kube --example generate-docs -- docs/podspec.md "$$tmp/podspec.md" && \
+	{ diff -u docs/podspec.md "$$tmp/podspec.md" || { echo "run: make generate"; exit 1; }; }
 
-generate: ## writes the generated files: the CRDs
+generate: ## writes the generated files: the CRDs, and the tables of docs/podspec.md
 	@$(CARGO) run --quiet -p skerry-api --features kube --example generate-crds -- $(CRD_DIRS)
+	@$(CARGO) run --quiet -p skerry-api --features kube --example generate-docs -- docs/podspec.md docs/podspec.md
 
 bench: prepare ## measures the budgets, prints a table, writes target/bench.json; ONLY=id,… picks some
 	@echo "==> building for release"

@@ -8,3 +8,4 @@ mod fake;
 mod on_docker;
 mod scenario;
 mod supervision;
+mod updates;

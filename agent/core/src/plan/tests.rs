@@ -6,14 +6,15 @@ mod scenarios;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use skerry_terms::AppKey;
 
 use self::model::Site;
 use super::plan;
 use crate::{
-    AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Host, Memory, Network,
-    ObservedContainer, Owner, Plan, Port, Protocol, Resources, RestartPolicy, ValidApp, WallMillis,
+    AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Handler, Host, Memory, Network,
+    ObservedContainer, Owner, Plan, Port, Probe, Protocol, Resources, RestartPolicy, ValidApp, WallMillis,
 };
 
 /// More rounds than any box of these tests needs to settle.
@@ -33,6 +34,19 @@ fn container(name: &str, image: &str, port: Option<u16>) -> Container {
     Container {
         ports: port.into_iter().collect(),
         ..Container::new(name.parse().expect("a name"), image.into())
+    }
+}
+
+/// A probe with Kubernetes' defaults.
+fn probe() -> Probe {
+    Probe {
+        handler: Handler::Exec { command: vec!["true".into()] },
+        initial_delay: Duration::ZERO,
+        timeout: Duration::from_secs(1),
+        period: Duration::from_secs(10),
+        success_threshold: 1,
+        failure_threshold: 3,
+        grace: None,
     }
 }
 
@@ -93,7 +107,9 @@ fn settle(site: &mut Site, desired: &Desired, memory: &mut Memory) -> Plan {
         memory.note(desired, &site.observed(), site.now);
         let next = plan(desired, &site.observed(), memory, site.now);
         assert!(next.wake_at.is_none_or(|wake| wake > site.now), "A9: a wake in the past");
-        let idle = next.apps.values().all(|app| app.actions.is_empty());
+        let before = memory.clone();
+        site.probe(desired, memory);
+        let idle = next.apps.values().all(|app| app.actions.is_empty()) && before == *memory;
         for (key, app) in &next.apps {
             site.execute(key, &app.actions, memory, usize::MAX);
         }
