@@ -193,6 +193,7 @@ pub(super) fn identity(spec: &CreateSpec) -> HashMap<String, String> {
     let mut labels = all_labels(spec);
     labels.remove(labels::APP_NAMES);
     labels.remove(labels::RESOURCES);
+    labels.remove(labels::STOP_RANK);
     labels
 }
 

@@ -151,7 +151,8 @@ async fn a_sandbox_is_joined<E: Engine>(bench: &Bench<E>) {
         &skerry_agent_core::Memory::default(),
         skerry_agent_core::Monotonic::default(),
     );
-    assert!(again.apps.values().all(|app| app.actions.is_empty()), "it is as desired: {again:?}");
+    let settled = wanted.apps.keys().all(|app| again.apps[app].actions.is_empty());
+    assert!(settled, "it is as desired: {again:?}");
     for (id, _) in world.containers.iter().filter(|(_, container)| container.ownership().is_some()) {
         bench.engine.stop(id, None).await.expect("stopped");
         bench.engine.remove(id).await.expect("removed");

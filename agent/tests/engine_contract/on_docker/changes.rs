@@ -68,10 +68,11 @@ async fn names_of_other_apps_change_while_it_runs() {
         pairs.iter().map(|(name, ip)| ((*name).to_owned(), ip.parse().expect("an address"))).collect()
     };
     let mut spec = bed.spec("names");
+    spec.names = names(&[("web.test", "10.0.0.1"), ("gone.test", "10.0.0.2")]);
+    let alias = ("alias".to_owned(), "10.0.0.9".parse().expect("an address"));
     spec.join = Join::Bridge(NetworkOwner {
         hostname: "names".to_owned(),
-        hosts: vec![("alias".to_owned(), "10.0.0.9".parse().expect("an address"))],
-        names: names(&[("web.test", "10.0.0.1"), ("gone.test", "10.0.0.2")]),
+        hosts: [alias].into_iter().chain(spec.names.clone()).collect(),
         ..NetworkOwner::default()
     });
     docker.create(&spec).await.expect("created");

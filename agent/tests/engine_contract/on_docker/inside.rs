@@ -119,8 +119,9 @@ async fn names_and_kernel_parameters_are_the_apps_own() {
             searches: Vec::new(),
             options: Vec::new(),
         },
-        hosts: vec![("alias.example".to_owned(), ip("10.0.0.1")), ("six".to_owned(), ip("fd00::1"))],
-        names: BTreeMap::from([("web.test".to_owned(), ip("10.0.0.2"))]),
+        hosts: [("alias.example", "10.0.0.1"), ("six", "fd00::1"), ("web.test", "10.0.0.2")]
+            .map(|(name, address)| (name.to_owned(), ip(address)))
+            .to_vec(),
         sysctls: BTreeMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "7".to_owned())]),
     };
     let mut spec = script(
