@@ -17,6 +17,7 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 pub mod facts;
+pub mod http_get;
 pub mod logging;
 pub mod manifests;
 pub mod run;

@@ -2,17 +2,18 @@
 //! the controller is dialled.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Capacity, Host, Session, SetCaps};
+use skerry_agent_core::{Capacity, Host, PathError, Session, SetCaps};
 use skerry_proto::caps;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::engine::{Docker, Engine as _};
+use crate::engine::{Docker, Engine as _, Folders};
 use crate::manifests::{self, Manifests, Site};
 use crate::store::{Loaded, Store, StoreError, Stored};
 use crate::supervisor::{Greeting, Premises, Supervisor, sources};
@@ -100,7 +101,7 @@ async fn serve(
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
     let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
-    let engine = Arc::new(Docker::new(&config.docker_socket));
+    let engine = Arc::new(Docker::new(&config.docker_socket, folders(&config)));
     let (sources, taps, signals, link) = sources(end.clone());
     let facts = facts::node_facts();
     let capacity = Capacity {
@@ -130,6 +131,20 @@ async fn serve(
     watch.abort();
     uplink.abort();
     Ok(())
+}
+
+/// Where the agent keeps things, and what of the box containers may see: a path is judged again when its links are resolved.
+fn folders(config: &Config) -> Folders {
+    let policy = config.policy.clone();
+    let rule = move |path: &Path| {
+        let refusal = |error: PathError| format!("{}: {}: {error}", error.rule(), path.display());
+        policy.host_path_allowed(path).map_err(refusal)
+    };
+    let folders = Folders::new(&config.state_dir).with_host_path_rule(Arc::new(rule));
+    match config.seccomp_folder.clone() {
+        Some(folder) => folders.with_seccomp(folder),
+        None => folders,
+    }
 }
 
 /// Cancelled by SIGTERM or SIGINT.

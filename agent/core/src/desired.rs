@@ -4,6 +4,7 @@
 mod container;
 mod env;
 mod probe;
+mod qos;
 mod resources;
 mod security;
 mod volume;
@@ -22,6 +23,7 @@ use crate::SpecHash;
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
 pub use env::{EnvValue, EnvVar, Sensitive};
 pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
+pub use qos::Qos;
 pub use resources::Resources;
 pub use security::{Seccomp, Security};
 pub use volume::{File, HostPathType, Mount, Reclaim, Volume};

@@ -52,6 +52,7 @@ pub(super) fn create_spec(
         env,
         ports,
         resources: container.map(|container| container.resources).unwrap_or_default(),
+        qos: app.qos(),
         devices: container.map(|container| devices(view, container)).unwrap_or_default(),
         mounts: match container {
             Some(container) => mounts(view, container, sub_paths),

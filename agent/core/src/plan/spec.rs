@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use skerry_terms::{AppKey, NodeName};
 
 use crate::{
-    Device, Dns, File, Hook, Port, Resources, Role, Security, Sensitive, SpecHash, TerminationMessage, Volume,
+    Device, Dns, File, Hook, Port, Qos, Resources, Role, Security, Sensitive, SpecHash, TerminationMessage,
+    Volume,
 };
 
 /// The files of an app's volumes.
@@ -50,6 +51,8 @@ pub struct CreateSpec {
     /// Ports to expose, and those of the node that lead to them.
     pub ports: Vec<Port>,
     pub resources: Resources,
+    /// The class of the whole app: which of the box's processes the kernel ends first.
+    pub qos: Qos,
     /// What the `skerry.dev/NAME` resources that it has stand for; by NAME, with how much of it it has.
     pub devices: BTreeMap<String, (u64, Device)>,
     /// Volumes that the container mounts, in the order of the spec. For a sandbox those that it must hold.

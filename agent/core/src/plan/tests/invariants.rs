@@ -186,6 +186,7 @@ fn host() -> Host {
         ip: Some(IpAddr::from([192, 168, 0, 7])),
         devices: BTreeMap::from([("cam".to_owned(), cam)]),
         app_names: AppNames::Namespace,
+        ..Host::default()
     }
 }
 
