@@ -100,8 +100,8 @@ async fn serve(
         }
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
-    let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
     let engine = Arc::new(Docker::new(&config.docker_socket, folders(&config)));
+    let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
     let (sources, taps, signals, link) = sources(end.clone());
     let facts = facts::node_facts();
     let capacity = Capacity {
