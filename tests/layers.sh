@@ -47,7 +47,7 @@ only skerry_standalone controller/src/standalone -- agent/src controller/src con
 standalone=controller/standalone/src
 only axum controller/src/ops "$standalone"/{serve,http,view,room,catalogue,standalone} -- agent/src controller proto
 only rusqlite "$standalone/store" -- agent/src controller proto
-only rcgen "$standalone"/{access,serve/tests,builtin_rules/certificates,builtin_rules/pem,builtin_rules/tests} -- agent/src controller proto
+only rcgen agent/src/http_get/tests "$standalone"/{access,serve/tests,builtin_rules/certificates,builtin_rules/pem,builtin_rules/tests} -- agent/src controller proto
 only x509_parser "$standalone"/{access,builtin_rules/certificates,builtin_rules/pem} -- agent/src controller proto
 
 # Nothing of ours depends on the tests.

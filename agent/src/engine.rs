@@ -62,6 +62,15 @@ pub trait Engine: Send + Sync + 'static {
     /// Runs a hook in a running container and waits for its end.
     fn hook(&self, name: &str, hook: &Hook) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Runs a command in a running container and waits for its end. One that takes longer than `timeout` is killed, and
+    /// [`EngineError::TimedOut`] told.
+    fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Ran, EngineError>> + Send;
+
     /// Changes the limits of a container that is there.
     fn update(
         &self,

@@ -1,6 +1,8 @@
 //! One bounded GET request, as kubelet makes it for probes and hooks: a connection of its own, redirects within the host followed, the
 //! status told and the beginning of the body. What a status means is the caller's matter.
 
+mod tls;
+
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use skerry_agent_core::{HttpGet, Scheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Of the body, what is kept for a message. kubelet's own bound.
@@ -42,8 +45,12 @@ impl Answer {
 pub enum HttpError {
     #[error("Get {url:?}: the container has no address")]
     NoAddress { url: String },
-    #[error("Get {url:?}: this agent does not speak https")]
-    Https { url: String },
+    #[error("Get {url:?}: no TLS")]
+    Tls {
+        url: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("Get {url:?}: no valid request: {why}")]
     Invalid { url: String, why: String },
     #[error("Get {url:?}: cannot connect")]
@@ -93,6 +100,7 @@ pub async fn http_get(
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
+    scheme: Scheme,
     /// A name or an address, without brackets.
     host: String,
     port: u16,
@@ -103,12 +111,16 @@ struct Target {
 impl Target {
     fn of(get: &HttpGet, address: Option<IpAddr>) -> Result<Self, HttpError> {
         let host = get.host.clone().or_else(|| address.map(|address| address.to_string()));
-        let target =
-            Self { host: host.clone().unwrap_or_default(), port: get.port.get(), path: encoded(&get.path) };
-        match (get.scheme, host) {
-            (Scheme::Https, _) => Err(HttpError::Https { url: target.url().replacen("http", "https", 1) }),
-            (Scheme::Http, None) => Err(HttpError::NoAddress { url: target.url() }),
-            (Scheme::Http, Some(_)) => Ok(target),
+        let known = host.is_some();
+        let target = Self {
+            scheme: get.scheme,
+            host: host.unwrap_or_default(),
+            port: get.port.get(),
+            path: encoded(&get.path),
+        };
+        match known {
+            true => Ok(target),
+            false => Err(HttpError::NoAddress { url: target.url() }),
         }
     }
 
@@ -120,7 +132,11 @@ impl Target {
     }
 
     fn url(&self) -> String {
-        format!("http://{}{}", self.authority(), self.path)
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{}{}", self.authority(), self.path)
     }
 
     async fn ask(&self, headers: &[(String, String)]) -> Result<(Answer, Option<String>), HttpError> {
@@ -128,6 +144,21 @@ impl Target {
         let stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|source| HttpError::Connect { url: self.url(), source })?;
+        match self.scheme {
+            Scheme::Http => self.talk(request, stream).await,
+            Scheme::Https => {
+                let stream = tls::connect(&self.host, stream).await;
+                let stream = stream.map_err(|source| HttpError::Tls { url: self.url(), source })?;
+                self.talk(request, stream).await
+            }
+        }
+    }
+
+    async fn talk(
+        &self,
+        request: Request<Empty<Bytes>>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<(Answer, Option<String>), HttpError> {
         let broken = |source| HttpError::Broken { url: self.url(), source };
         let mut http = http1::Builder::new();
         http.max_buf_size(HEAD_MAX);
@@ -153,7 +184,7 @@ impl Target {
         let path: Uri = self.path.parse().map_err(|_| invalid(format!("path {:?}", self.path)))?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = path;
-        let agent = concat!("kube-probe/skerry-", env!("CARGO_PKG_VERSION"));
+        let agent = concat!("skerry-probe/", env!("CARGO_PKG_VERSION"));
         let own = [(USER_AGENT, agent), (ACCEPT, "*/*"), (CONNECTION, "close")];
         request.headers_mut().extend(own.map(|(name, value)| (name, HeaderValue::from_static(value))));
         let host = self.authority();
@@ -173,15 +204,28 @@ impl Target {
     /// Where a redirect leads, when it stays on this host and this agent can go there.
     fn follow(&self, location: &str) -> Option<Self> {
         let to = |path: String| Self { path: encoded(&path), ..self.clone() };
-        if let Some(rest) = location.strip_prefix("http://").or_else(|| location.strip_prefix("//")) {
+        let schemes = [("http://", Scheme::Http), ("https://", Scheme::Https), ("//", self.scheme)];
+        let absolute = schemes.into_iter().find_map(|(prefix, scheme)| {
+            // Schemes are written either way.
+            let (start, rest) = location.split_at_checked(prefix.len())?;
+            start.eq_ignore_ascii_case(prefix).then_some((scheme, rest))
+        });
+        if let Some((scheme, rest)) = absolute {
             let (authority, path) = match rest.find(['/', '?', '#']) {
                 Some(at) => rest.split_at(at),
                 None => (rest, ""),
             };
             let authority: http::uri::Authority = authority.parse().ok()?;
             let host = authority.host().trim_matches(['[', ']']);
-            let port = authority.port_u16().unwrap_or(80);
-            return host.eq_ignore_ascii_case(&self.host).then(|| Self { port, ..to(path.to_owned()) });
+            let port = authority.port_u16().unwrap_or(match scheme {
+                Scheme::Http => 80,
+                Scheme::Https => 443,
+            });
+            return host.eq_ignore_ascii_case(&self.host).then(|| Self {
+                scheme,
+                port,
+                ..to(path.to_owned())
+            });
         }
         if location.starts_with('/') {
             return Some(to(location.to_owned()));

@@ -20,6 +20,7 @@ pub mod facts;
 pub mod http_get;
 pub mod logging;
 pub mod manifests;
+pub mod probes;
 pub mod run;
 pub mod store;
 pub mod supervisor;

@@ -83,7 +83,9 @@ async fn serve(
     );
     let (Stored { held, notes }, state_corrupt) = match loaded {
         Loaded::Missing => {
-            info!("no desired state of a controller yet; until then no container is touched but those of local apps");
+            info!(
+                "no desired state of a controller yet; until then no container is touched but those of local apps"
+            );
             (Stored::default(), String::new())
         }
         Loaded::Stored(stored) => {

@@ -6,6 +6,7 @@
 
 mod link;
 mod look;
+mod probing;
 mod saves;
 mod sources;
 mod standing;
@@ -20,6 +21,7 @@ use skerry_agent_core::{
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Chain};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -28,6 +30,7 @@ use crate::clock::Clock;
 use crate::engine::execute::{Lost, Progress, Stops, execute};
 use crate::engine::{Engine, Signal};
 use crate::manifests::Manifests;
+use crate::probes::{self, Probed};
 use crate::store::{Store, Stored};
 use crate::uplink::LinkEvent;
 use link::Link;
@@ -46,6 +49,8 @@ pub use wants::{LocalSet, Premises, Source};
 pub enum Event {
     Engine(Signal),
     Executor(Progress),
+    /// A probe has come to a verdict, or to another one than before.
+    Probed(Probed),
     Uplink(LinkEvent),
     /// A look has ended. `desired` is the set that it was made for.
     Looked {
@@ -97,6 +102,10 @@ pub struct Supervisor<E: Engine> {
     lost: BTreeMap<AppKey, Lost>,
     /// The step of each app that got no answer the last time, although the engine was there.
     lost_before: BTreeMap<AppKey, Step>,
+    /// The probes that are to run, for the task that runs them.
+    probing: watch::Sender<probes::Tasks>,
+    /// False until the first look: what it shows ran before this agent.
+    has_looked: bool,
     link: Link,
     /// When the last plan wants to be asked again.
     wake_at: Option<Monotonic>,
@@ -148,6 +157,8 @@ impl<E: Engine> Supervisor<E> {
             lists: BTreeMap::new(),
             lost: BTreeMap::new(),
             lost_before: BTreeMap::new(),
+            probing: watch::Sender::default(),
+            has_looked: false,
             link: Link::new(greeting),
             wake_at: None,
             report_due: false,
@@ -160,6 +171,8 @@ impl<E: Engine> Supervisor<E> {
     /// Works until an [`Event::End`], and then until every step that was begun has ended.
     pub async fn run(mut self, mut sources: Sources) {
         self.hand_over();
+        let probes = probes::run(self.engine.clone(), self.probing.subscribe(), self.taps.probed.clone());
+        let probes = tokio::spawn(probes);
         while !self.ending.is_cancelled() {
             let wake = self.next_wake().map(|moment| self.clock.instant(moment));
             let event = sources.next(wake).await;
@@ -170,6 +183,7 @@ impl<E: Engine> Supervisor<E> {
             }
             self.settle();
         }
+        probes.abort();
         self.tasks.close();
         // The steps under way tell of their end; nobody acts on it any more.
         tokio::select! {
@@ -182,6 +196,7 @@ impl<E: Engine> Supervisor<E> {
         match event {
             Event::Engine(signal) => self.signal(signal),
             Event::Executor(progress) => self.progress(progress),
+            Event::Probed(probed) => self.probed(probed),
             Event::Uplink(event) => self.uplink(event),
             Event::Looked { desired, observed } => self.looked(&desired, observed),
             Event::Saved(Saved { input }) => {
@@ -214,9 +229,11 @@ impl<E: Engine> Supervisor<E> {
         if self.ending.is_cancelled() {
             return;
         }
-        if std::mem::take(&mut self.report_due)
-            && let Some(plan) = self.plan()
-        {
+        let due = std::mem::take(&mut self.report_due);
+        if due {
+            self.reconcile_probes();
+        }
+        if due && let Some(plan) = self.plan() {
             // Its moment came between two looks; acting takes a fresh one.
             if plan.apps.values().any(|app| !app.actions.is_empty()) {
                 self.looks.want();
@@ -299,6 +316,9 @@ impl<E: Engine> Supervisor<E> {
             if self.lost_before.insert(app.clone(), step.clone()).as_ref() == Some(&step) {
                 self.memory.record(&app, &step, Outcome::Failed { reason, message }, self.clock.now());
             }
+        }
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.memory.assume_ready(&observed);
         }
         self.memory.note(desired, &observed, self.clock.now());
         self.observed = Some(observed);

@@ -4,6 +4,7 @@
 //! Architecture Invariant: tonic is named in this folder and nowhere else.
 
 pub(crate) mod frames;
+pub(crate) mod health;
 
 use std::collections::hash_map::RandomState;
 use std::error::Error as _;
@@ -206,7 +207,7 @@ fn status_text(status: &tonic::Status) -> String {
 }
 
 /// Good enough to spread dials: std seeds it from the system's randomness, and every call differs.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     let bits = RandomState::new().build_hasher().finish();
     (bits >> 32) as u32
 }

@@ -119,7 +119,7 @@ pub enum DesiredApp {
 /// An app that passed all checks. Constructed by [`ValidApp::new`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidApp {
-    spec: AppSpec,
+    spec: Box<AppSpec>,
     /// Fingerprint of the files of its volumes. Absent when it has none. Kept, because every plan asks for it.
     files: Option<SpecHash>,
 }
@@ -353,7 +353,7 @@ impl ValidApp {
             }
         }
         let files = SpecHash::of_files(&spec);
-        let app = Self { spec, files };
+        let app = Self { spec: Box::new(spec), files };
         app.check_ports()?;
         Ok(app)
     }

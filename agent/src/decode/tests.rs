@@ -8,6 +8,7 @@ use skerry_terms::Payload;
 
 use super::*;
 
+mod agreement;
 mod container;
 mod env;
 mod largest;

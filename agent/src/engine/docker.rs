@@ -26,7 +26,8 @@ use super::create::prepare::{off_thread, prepare};
 use super::inspect::Inspected;
 use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
 use super::{
-    Engine, EngineError, Folders, Signal, auth, create, events, hooks, hosts, observe, pause, update, volumes,
+    Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, update,
+    volumes,
 };
 
 /// A question that Docker answers from memory.
@@ -322,6 +323,15 @@ impl Engine for Docker {
 
     async fn hook(&self, name: &str, hook: &Hook) -> Result<(), EngineError> {
         hooks::run(self, name, hook).await
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<Ran, EngineError> {
+        Docker::exec(self, &id.0, command, timeout).await
     }
 
     async fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), EngineError> {

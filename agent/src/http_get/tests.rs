@@ -55,7 +55,8 @@ async fn status_body_and_headers_are_as_sent() {
     let requests = served.await.expect("served");
     let head = requests[0].to_lowercase();
     assert!(head.starts_with("get /health%20z?full=1 http/1.1\r\n"), "{head}");
-    for line in ["host: app.example", "x-twice: a", "x-twice: b", "user-agent: kube-probe/", "accept: */*"] {
+    for line in ["host: app.example", "x-twice: a", "x-twice: b", "user-agent: skerry-probe/", "accept: */*"]
+    {
         assert!(head.contains(&format!("\r\n{line}")), "{line} in {head}");
     }
     assert_eq!(head.matches("\r\nhost:").count(), 1);
@@ -99,14 +100,12 @@ async fn silence_and_refusal_are_told_apart() {
     assert!(matches!(error, HttpError::Connect { .. }), "{error:?}");
     let error = http_get(&get(port, "/a"), None, PATIENCE).await.expect_err("no address");
     assert!(matches!(error, HttpError::NoAddress { .. }), "{error:?}");
-    let https = HttpGet { scheme: Scheme::Https, ..get(port, "/a") };
-    let error = http_get(&https, Some(LOCAL), PATIENCE).await.expect_err("no https");
-    assert!(error.to_string().contains("https://127.0.0.1"), "{error}");
 }
 
 #[test]
 fn a_redirect_is_resolved_against_where_it_was_met() {
-    let base = Target { host: "a.example".to_owned(), port: 8080, path: "/x/y?q".to_owned() };
+    let scheme = Scheme::Http;
+    let base = Target { scheme, host: "a.example".to_owned(), port: 8080, path: "/x/y?q".to_owned() };
     for (location, leads) in [
         ("/z", Some("http://a.example:8080/z")),
         ("z", Some("http://a.example:8080/x/z")),
@@ -115,10 +114,56 @@ fn a_redirect_is_resolved_against_where_it_was_met() {
         ("http://a.example:81", Some("http://a.example:81/")),
         ("http://a.example?z", Some("http://a.example:80/?z")),
         ("http://b.example/", None),
-        ("https://a.example/", None),
+        ("https://a.example/", Some("https://a.example:443/")),
+        ("HTTPS://a.example:1/z", Some("https://a.example:1/z")),
+        ("https://b.example/", None),
+        ("h\u{e9}", Some("http://a.example:8080/x/h%C3%A9")),
         ("ftp:z", None),
     ] {
         let leads_to = base.follow(location).map(|target| target.url().to_lowercase());
         assert_eq!(leads_to, leads.map(str::to_lowercase), "{location}");
     }
+}
+
+/// A server with a certificate of nobody's, for another name and long expired.
+async fn tls_server(answer: &'static str) -> u16 {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["elsewhere.example".to_owned()]).expect("params");
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let certificate = params.self_signed(&key).expect("a certificate").der().clone();
+    let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a configuration");
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind((LOCAL, 0)).await.expect("a socket");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut stream = acceptor.accept(stream).await.expect("a handshake");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a whole head"));
+        }
+        stream.write_all(answer.as_bytes()).await.expect("it listens");
+        // As many servers do, without a word of parting.
+    });
+    port
+}
+
+#[tokio::test]
+async fn over_https_no_certificate_is_verified() {
+    let port = tls_server("HTTP/1.1 200 ok\r\ncontent-length: 2\r\n\r\nok").await;
+    let https = HttpGet { scheme: Scheme::Https, ..get(port, "/") };
+    let answer = http_get(&https, Some(LOCAL), PATIENCE).await.expect("an answer");
+    assert_eq!(answer, Answer { status: 200, body: "ok".to_owned() });
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_from_one_that_is_not_there() {
+    let (port, _served) = server(vec!["HTTP/1.1 400 no\r\n\r\n".to_owned()]).await;
+    let https = HttpGet { scheme: Scheme::Https, ..get(port, "/a") };
+    let error = http_get(&https, Some(LOCAL), Duration::from_millis(500)).await.expect_err("no TLS");
+    assert!(error.to_string().starts_with("Get \"https://127.0.0.1"), "{error}");
 }

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Event, LocalSet, Saved, Standings};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
+use crate::probes::Probed;
 use crate::uplink::LinkEvent;
 
 /// Room for a burst; more waits at the sender.
 const SIGNALS: usize = 32;
 const PROGRESS: usize = 32;
+const PROBED: usize = 32;
 /// Frames that may wait here hold payloads; what does not fit stays in the link's window.
 const LINK: usize = 4;
 /// At most one of each is under way.
@@ -26,6 +28,7 @@ const ANSWERS: usize = 1;
 pub struct Sources {
     signals: mpsc::Receiver<Signal>,
     progress: mpsc::Receiver<Progress>,
+    probed: mpsc::Receiver<Probed>,
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
     saved: mpsc::Receiver<Saved>,
@@ -38,6 +41,7 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 pub struct Taps {
     pub(super) progress: mpsc::Sender<Progress>,
+    pub(super) probed: mpsc::Sender<Probed>,
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
     pub(super) saved: mpsc::Sender<Saved>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
@@ -47,13 +51,15 @@ pub struct Taps {
 pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, mpsc::Sender<LinkEvent>) {
     let (signals_in, signals) = mpsc::channel(SIGNALS);
     let (progress_in, progress) = mpsc::channel(PROGRESS);
+    let (probed_in, probed) = mpsc::channel(PROBED);
     let (link_in, link) = mpsc::channel(LINK);
     let (looked_in, looked) = mpsc::channel(ANSWERS);
     let (saved_in, saved) = mpsc::channel(ANSWERS);
     (
-        Sources { signals, progress, link, looked, saved, local: None, end },
+        Sources { signals, progress, probed, link, looked, saved, local: None, end },
         Taps {
             progress: progress_in,
+            probed: probed_in,
             looked: looked_in,
             saved: saved_in,
             standings: watch::Sender::default(),
@@ -98,6 +104,7 @@ impl Sources {
             () = self.end.cancelled() => Event::End,
             Some(signal) = self.signals.recv() => Event::Engine(signal),
             Some(progress) = self.progress.recv() => Event::Executor(progress),
+            Some(probed) = self.probed.recv() => Event::Probed(probed),
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
             Some(saved) = self.saved.recv() => Event::Saved(saved),
@@ -114,6 +121,9 @@ impl Sources {
         if let Ok(progress) = self.progress.try_recv() {
             return Some(Event::Executor(progress));
         }
+        if let Ok(probed) = self.probed.try_recv() {
+            return Some(Event::Probed(probed));
+        }
         if let Ok(saved) = self.saved.try_recv() {
             return Some(Event::Saved(saved));
         }
@@ -126,6 +136,7 @@ impl Sources {
             tokio::select! {
                 Some(_) = self.signals.recv() => {}
                 Some(_) = self.progress.recv() => {}
+                Some(_) = self.probed.recv() => {}
                 Some(_) = self.link.recv() => {}
                 Some(_) = self.looked.recv() => {}
                 Some(_) = self.saved.recv() => {}

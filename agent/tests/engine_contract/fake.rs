@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use skerry_agent::engine::{Engine, EngineError, Signal};
+use skerry_agent::engine::{Engine, EngineError, Ran, Signal};
 use skerry_agent_core::{
     ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, Join, Observed, ObservedContainer,
     Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World, images_to_inspect,
@@ -31,6 +31,8 @@ struct State {
     /// Images that a pull finds.
     registry: BTreeSet<String>,
     faults: VecDeque<(&'static str, Fault)>,
+    /// Commands that end with exit code 1; all others succeed.
+    sick: BTreeSet<String>,
     /// Every call but looks, as `verb subject`.
     calls: Vec<String>,
     looks: usize,
@@ -83,6 +85,32 @@ impl Fake {
     /// The next call with this verb has this fault.
     pub fn fault(&self, verb: &'static str, fault: Fault) {
         self.state().faults.push_back((verb, fault));
+    }
+
+    /// From now on this command fails, or works again.
+    pub fn set_sick(&self, command: &str, sick: bool) {
+        match sick {
+            true => self.state().sick.insert(command.to_owned()),
+            false => self.state().sick.remove(command),
+        };
+    }
+
+    /// A container of nobody's, with its name for an id.
+    pub fn runs(&self, name: &str) {
+        let container = ObservedContainer {
+            name: name.to_owned(),
+            owner: Owner::Foreign,
+            state: ContainerState::Running { started_at: WallMillis(0) },
+            ports: Vec::new(),
+            host_network: false,
+            joined: None,
+            ip: None,
+            resources: Resources::default(),
+            devices: BTreeMap::new(),
+        };
+        let entry = Entry { container, publishes: Vec::new() };
+        self.state().containers.insert(ContainerId(name.to_owned()), entry);
+        self.changed();
     }
 
     pub fn set_up(&self, up: bool) {
@@ -304,6 +332,23 @@ impl Engine for Fake {
 
     async fn hook(&self, name: &str, _hook: &Hook) -> Result<(), EngineError> {
         self.begin("hook", name).await
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        _timeout: Duration,
+    ) -> Result<Ran, EngineError> {
+        self.begin("exec", &command.join(" ")).await?;
+        let state = self.state();
+        match state.containers.get(id) {
+            Some(entry) if entry.container.state.is_alive() => {
+                let exit_code = i64::from(state.sick.contains(&command.join(" ")));
+                Ok(Ran { exit_code, output: String::new() })
+            }
+            Some(_) | None => Err(refused(format!("container {id} is not running"))),
+        }
     }
 
     async fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), EngineError> {

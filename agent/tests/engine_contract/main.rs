@@ -6,6 +6,7 @@
 mod contract;
 mod fake;
 mod on_docker;
+mod probing;
 mod scenario;
 mod supervision;
 mod updates;

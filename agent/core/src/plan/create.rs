@@ -35,7 +35,10 @@ pub(super) fn create_spec(
         Join::Host(_) => unit.role != Role::Sandbox,
         Join::Container { .. } => false,
     };
-    let names = has_names.then(|| view.names.wanted(view.desired, &app.key, None)).unwrap_or_default();
+    let names = match has_names {
+        true => view.names.wanted(view.desired, &app.key, None),
+        false => BTreeMap::new(),
+    };
     let container = unit.container;
     CreateSpec {
         name: container_name(&view.desired.node, &app.key, unit, restart_count),

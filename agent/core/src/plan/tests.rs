@@ -1,8 +1,13 @@
 //! The planner on a model of Docker: invariants as properties, and the cases that people ask about as scenarios.
 
+mod creation;
+mod hooks_and_probes;
+mod in_place;
+mod initialising;
 mod invariants;
 mod model;
 mod scenarios;
+mod switching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -13,8 +18,9 @@ use skerry_terms::AppKey;
 use self::model::Site;
 use super::plan;
 use crate::{
-    AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Handler, Host, Memory, Network,
-    ObservedContainer, Owner, Plan, Port, Probe, Protocol, Resources, RestartPolicy, ValidApp, WallMillis,
+    Action, AppPlan, AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Handler, Host,
+    Memory, Network, ObservedContainer, Owner, Plan, Port, Probe, Protocol, Resources, RestartPolicy, Role,
+    ValidApp, WallMillis,
 };
 
 /// More rounds than any box of these tests needs to settle.
@@ -99,6 +105,40 @@ fn foreign(site: &mut Site, name: &str) -> ContainerId {
     };
     site.world.containers.insert(id.clone(), container);
     id
+}
+
+/// The plan for an app at this moment.
+fn next(site: &Site, desired: &Desired, memory: &mut Memory, key: &AppKey) -> AppPlan {
+    memory.note(desired, &site.observed(), site.now);
+    plan(desired, &site.observed(), memory, site.now).apps[key].clone()
+}
+
+/// One round for one app: plan, execute; what its probes say comes after.
+fn round(site: &mut Site, desired: &Desired, memory: &mut Memory, key: &AppKey) -> AppPlan {
+    let app_plan = next(site, desired, memory, key);
+    site.execute(key, &app_plan.actions, memory, usize::MAX);
+    app_plan
+}
+
+fn role(name: &str) -> Role {
+    Role::Container(name.parse().expect("a name"))
+}
+
+/// The words of a list: one letter per action.
+fn shape(actions: &[Action]) -> String {
+    let letter = |action: &Action| match action {
+        Action::Pull { .. } => 'P',
+        Action::Create(_) => 'C',
+        Action::Start { .. } => 'S',
+        Action::Stop { .. } => 'X',
+        Action::Remove { .. } => 'R',
+        Action::Project(_) => 'F',
+        Action::PostStart { .. } => 'H',
+        Action::Update { .. } => 'U',
+        Action::Names { .. } => 'N',
+        Action::Discard => 'D',
+    };
+    actions.iter().map(letter).collect()
 }
 
 /// Plans and executes until nothing is left to do, however long the waits are. Panics if that does not happen (A2).

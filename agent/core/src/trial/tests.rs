@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use skerry_terms::NodeName;
 
 use super::*;
-use crate::{AppSpec, Container, ContainerId, Host, Kind, RestartPolicy, Role, UnitState, UnitVerdict, WallMillis};
+use crate::{
+    AppSpec, Container, ContainerId, Host, Kind, RestartPolicy, Role, UnitState, UnitVerdict, WallMillis,
+};
 
 const DEADLINE: u64 = 60;
 
@@ -81,12 +83,12 @@ fn plan(says: Says, revision: &str) -> Plan {
         kind: Kind::Main,
         id: Some(ContainerId("c".to_owned())),
         ready,
-        started: true,
-        last: None,
+        started: ready,
         restart_count: 0,
         state,
         reason,
         message: String::new(),
+        last: None,
     };
     let verdict = crate::Verdict {
         revision: revision.to_owned(),

@@ -149,7 +149,7 @@ fn the_containers_security_wins_over_the_pods() {
 fn mounts_are_absolute_and_stay_in_their_volume() {
     let container = mounts(
         r#"{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "b", "subPath": "x//./y", "readOnly": true},
-            {"name": "v", "mountPath": "/c", "subPathExpr": "logs/$(POD)"}"#,
+            {"name": "v", "mountPath": "/c", "subPathExpr": "logs/$(POD)"}, {"name": "v", "mountPath": "/d", "subPath": "."}"#,
     );
     let mount = |path: &str, sub_path: &str, read_only, sub_path_expands| Mount {
         volume: "v".to_owned(),
@@ -162,6 +162,7 @@ fn mounts_are_absolute_and_stay_in_their_volume() {
         mount("/a", "", false, false),
         mount("/b", "x/y", true, false),
         mount("/c", "logs/$(POD)", false, true),
+        mount("/d", "", false, false),
     ];
     assert_eq!(valid(&container, VOLUMES).containers()[0].mounts, expected);
 }

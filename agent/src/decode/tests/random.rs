@@ -11,9 +11,9 @@ use super::*;
 /// Far more than any payload at its cap needs in a build without optimisation, and far less than one quadratic step would take.
 const SOON: Duration = Duration::from_secs(10);
 
-/// One app with every field of the subset.
-pub(super) fn full() -> wire::App {
-    let spec = spec(
+/// A spec with every field of the subset.
+pub(super) fn full_spec() -> EdgeAppSpec {
+    spec(
         r#", "command": ["$(A)"], "args": ["b"], "workingDir": "/w", "stdin": true, "tty": true,
             "env": [{"name": "A", "value": "$(B)"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
                 {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
@@ -27,26 +27,35 @@ pub(super) fn full() -> wire::App {
             "livenessProbe": {"grpc": {"port": 1, "service": "s"}, "terminationGracePeriodSeconds": 2},
             "lifecycle": {"postStart": {"sleep": {"seconds": 1}}, "preStop": {"httpGet": {"port": 80}}},
             "terminationMessagePath": "/t", "terminationMessagePolicy": "FallbackToLogsOnError",
-            "securityContext": {"runAsUser": 1, "capabilities": {"add": ["A"], "drop": ["ALL"]}, "privileged": true,
+            "securityContext": {"runAsUser": 1, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
                 "allowPrivilegeEscalation": false, "seccompProfile": {"type": "Unconfined"}}"#,
         r#", "initContainers": [{"name": "i", "image": "x"}, {"name": "s", "image": "x", "restartPolicy": "Always"}],
-            "restartPolicy": "OnFailure", "hostPID": true, "hostIPC": true, "shareProcessNamespace": true, "hostname": "h",
+            "restartPolicy": "OnFailure", "hostIPC": true, "shareProcessNamespace": true, "hostname": "h",
             "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a"], "options": [{"name": "ndots", "value": "1"}]},
             "hostAliases": [{"ip": "1.1.1.1", "hostnames": ["a"]}], "imagePullSecrets": [{"name": "s"}],
-            "securityContext": {"fsGroup": 1, "supplementalGroups": [1], "sysctls": [{"name": "a.b", "value": "1"}]},
+            "securityContext": {"fsGroup": 1, "supplementalGroups": [1], "sysctls": [{"name": "net.a", "value": "1"}]},
             "volumes": [{"name": "c", "configMap": {"name": "c", "items": [{"key": "k", "path": "k", "mode": 256}]}},
                 {"name": "s", "secret": {"secretName": "s"}}, {"name": "h", "hostPath": {"path": "/h", "type": "File"}},
                 {"name": "e", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}, {"name": "l", "local": {"reclaimPolicy": "Retain"}},
                 {"name": "d", "downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
                 {"name": "p", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s", "optional": true}},
                     {"downwardAPI": {"items": [{"path": "m", "resourceFieldRef": {"resource": "limits.memory", "containerName": "i"}}]}}]}}]"#,
-    );
+    )
+}
+
+/// What it refers to.
+pub(super) fn full_config() -> [ConfigObject; 2] {
     let pull = r#"{"auths": {"r.example": {"auth": "dTpw"}}}"#;
     let secret = ConfigObject {
         r#type: "kubernetes.io/dockerconfigjson".to_owned(),
         ..secret("s", &[("k", "v"), (".dockerconfigjson", pull)])
     };
-    wire::App::decode(&encoded(&spec, &[config_map("c", &[("k", "v")]), secret])[..]).expect("an app")
+    [config_map("c", &[("k", "v")]), secret]
+}
+
+/// Both, as they travel.
+pub(super) fn full() -> wire::App {
+    wire::App::decode(&encoded(&full_spec(), &full_config())[..]).expect("an app")
 }
 
 /// Decodes in time; what is valid keeps the promises that the box relies on.
