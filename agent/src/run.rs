@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Capacity, Device, Host, Session, SetCaps};
+use skerry_agent_core::{Capacity, Device, Host, PathError, Session, SetCaps};
 use skerry_proto::caps;
-use skerry_terms::Chain;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -85,7 +84,9 @@ async fn serve(
     );
     let (Stored { held, notes }, state_corrupt) = match loaded {
         Loaded::Missing => {
-            info!("no desired state yet: waiting for the controller; no container is touched until then");
+            info!(
+                "no desired state of a controller yet; until then no container is touched but those of local apps"
+            );
             (Stored::default(), String::new())
         }
         Loaded::Stored(stored) => {
@@ -102,18 +103,10 @@ async fn serve(
         }
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
+    let engine = Arc::new(Docker::new(&config.docker_socket, folders(&config)));
     let lent = |(name, device): (&String, &Device)| (format!("{DEVICE_PREFIX}{name}"), device.count);
     let devices = config.devices.iter().map(lent).collect();
     let greeting = Greeting { node: config.node, labels: config.labels, devices, state_corrupt };
-    let policy = config.policy.clone();
-    let allowed =
-        move |path: &Path| policy.host_path_allowed(path).map_err(|error| Chain(&error).to_string());
-    let folders = Folders::new(&config.state_dir).with_host_path_rule(Arc::new(allowed));
-    let folders = match config.seccomp_folder {
-        Some(folder) => folders.with_seccomp(folder),
-        None => folders,
-    };
-    let engine = Arc::new(Docker::new(&config.docker_socket, folders));
     let (sources, taps, signals, link) = sources(end.clone());
     let facts = facts::node_facts();
     let capacity = Capacity {
@@ -143,6 +136,20 @@ async fn serve(
     watch.abort();
     uplink.abort();
     Ok(())
+}
+
+/// Where the agent keeps things, and what of the box containers may see: a path is judged again when its links are resolved.
+fn folders(config: &Config) -> Folders {
+    let policy = config.policy.clone();
+    let rule = move |path: &Path| {
+        let refusal = |error: PathError| format!("{}: {}: {error}", error.rule(), path.display());
+        policy.host_path_allowed(path).map_err(refusal)
+    };
+    let folders = Folders::new(&config.state_dir).with_host_path_rule(Arc::new(rule));
+    match config.seccomp_folder.clone() {
+        Some(folder) => folders.with_seccomp(folder),
+        None => folders,
+    }
 }
 
 /// Cancelled by SIGTERM or SIGINT.

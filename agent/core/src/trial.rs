@@ -14,7 +14,7 @@ use std::time::Duration;
 use skerry_terms::{AppKey, Digest, Payload, PayloadSet, Phase, reasons};
 
 use crate::{AppPlan, AppStatus, Desired, DesiredApp, Memory, Monotonic, Plan, ValidApp};
-use mark::{Mark, is_ready, is_terminal, marks};
+use mark::{Mark, is_paused, is_ready, is_terminal, marks};
 
 /// How long every container must be ready without a break before a revision counts as good. A command that is wrong ends within it, and
 /// so does the first of Kubernetes' back-offs.
@@ -281,6 +281,7 @@ impl Course {
             }
             // Ready as far as is known; what is under way, or a look that is due, tells more.
             true => (trial.since, trial.steady_since) = (Some(now), None),
+            false if is_paused(verdict) => (trial.since, trial.steady_since) = (Some(now), None),
             false => trial.steady_since = None,
         }
         for mark in marks(verdict) {

@@ -51,7 +51,7 @@ fn tell(status: &AppStatus, before: Option<&AppStatus>) {
     if same || phase.is_transient() || *phase == Phase::Unknown {
         return;
     }
-    if *phase == Phase::Failed {
+    if matches!(phase, Phase::Failed | Phase::RolledBack) {
         warn!("app={key} phase={phase} reason={reason}: {message}");
     } else {
         info!("app={key} phase={phase} reason={reason}");

@@ -21,13 +21,17 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// The same, about a field.
-    pub(super) fn refusal(&self, field: String, path: &str) -> Refusal {
-        let rule = match self {
+    /// The rule's key in `agent.toml`.
+    pub fn rule(&self) -> &'static str {
+        match self {
             Self::NotPlain | Self::NotListed | Self::Agent(_) => "policy.host-paths",
             Self::DockerSocket => "policy.docker-socket",
-        };
-        Refusal { rule: rule.to_owned(), field, why: format!("{path}: {self}") }
+        }
+    }
+
+    /// The same, about a field.
+    pub(super) fn refusal(&self, field: String, path: &str) -> Refusal {
+        Refusal { rule: self.rule().to_owned(), field, why: format!("{path}: {self}") }
     }
 }
 

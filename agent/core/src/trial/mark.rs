@@ -1,6 +1,6 @@
 //! How far a revision has come, read from the planner's verdict of a round.
 
-use skerry_terms::Phase;
+use skerry_terms::{Phase, reasons};
 
 use crate::{RestartPolicy, Role, UnitState, ValidApp, Verdict};
 
@@ -44,11 +44,17 @@ pub(super) fn marks(verdict: &Verdict) -> Vec<Mark> {
 /// Every container of this very revision serves, or has done its work.
 pub(super) fn is_ready(verdict: &Verdict) -> bool {
     verdict.phase == Phase::Running
+        && verdict.reason == reasons::READY
         && verdict.containers.iter().all(|unit| match unit.state {
             UnitState::Waiting => false,
             UnitState::Running { .. } => unit.ready,
             UnitState::Terminated { exit_code, .. } => exit_code == 0,
         })
+}
+
+/// A person holds the app still: time says nothing about it.
+pub(super) fn is_paused(verdict: &Verdict) -> bool {
+    verdict.reason == reasons::PAUSED
 }
 
 /// A container has failed, and the app's restart policy asks for no other run.

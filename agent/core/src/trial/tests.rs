@@ -40,18 +40,24 @@ enum Says {
     /// Ready, and something is still to be done.
     ReadyWithActions,
     NotReady,
+    /// Every container is ready, and Docker has refused to change one in place.
+    NotUpdated,
+    /// By a person.
+    Paused,
     Crashing,
     Succeeded,
     Ended,
 }
 
-const SAYS: [Says; 9] = [
+const SAYS: [Says; 11] = [
     Says::Unknown,
     Says::Pulling,
     Says::Starting,
     Says::Ready,
     Says::ReadyWithActions,
     Says::NotReady,
+    Says::NotUpdated,
+    Says::Paused,
     Says::Crashing,
     Says::Succeeded,
     Says::Ended,
@@ -66,6 +72,8 @@ fn plan(says: Says, revision: &str) -> Plan {
         Says::Starting => (Phase::Starting, reasons::CONTAINER_CREATING, UnitState::Waiting, false),
         Says::Ready | Says::ReadyWithActions => (Phase::Running, reasons::READY, running, true),
         Says::NotReady => (Phase::Running, reasons::NOT_READY, running, false),
+        Says::NotUpdated => (Phase::Running, reasons::UPDATE_FAILED, running, true),
+        Says::Paused => (Phase::Running, reasons::PAUSED, running, false),
         Says::Crashing => (Phase::Failed, reasons::CRASH_LOOP_BACK_OFF, UnitState::Waiting, false),
         Says::Succeeded => (Phase::Succeeded, reasons::COMPLETED, ended(0), false),
         Says::Ended => (Phase::Failed, reasons::ERROR, ended(3), false),
@@ -96,6 +104,8 @@ fn plan(says: Says, revision: &str) -> Plan {
         | Says::Starting
         | Says::Ready
         | Says::NotReady
+        | Says::NotUpdated
+        | Says::Paused
         | Says::Crashing
         | Says::Succeeded
         | Says::Ended => Vec::new(),
@@ -265,6 +275,26 @@ fn an_engine_that_is_away_stops_the_clock() {
     site.round(110, Says::Unknown);
     assert_eq!(site.wake_at(), None);
     assert!(site.round(10_000, Says::Starting).rolled_back.is_empty());
+    assert_eq!(site.wake_at(), Some(at(10_000 + DEADLINE)));
+}
+
+#[test]
+fn a_change_in_place_that_docker_refuses_is_no_success() {
+    let mut site = Site::settled();
+    site.want(2);
+    for seconds in [100, 120] {
+        assert_eq!(site.round(seconds, Says::NotUpdated), Decided::default());
+    }
+    assert!(site.round(100 + DEADLINE, Says::NotUpdated).rolled_back.contains(&key()));
+}
+
+#[test]
+fn an_app_that_a_person_has_paused_has_time() {
+    let mut site = Site::settled();
+    site.want(2);
+    for seconds in [100, 10_000] {
+        assert_eq!(site.round(seconds, Says::Paused), Decided::default());
+    }
     assert_eq!(site.wake_at(), Some(at(10_000 + DEADLINE)));
 }
 
