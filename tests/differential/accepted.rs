@@ -39,7 +39,6 @@ pub const LIST: &[Entry] = &[
         "asking one object for a list of metadata is the client's mistake (406), not the server's (500)"),
     entry("protocol::strangers_are_not_served", "nobody *", "*", "there is no anonymous user: who does not say who he is gets 401"),
     entry("schema::bounds_are_checked", "port beyond int64", "/body*", "how Go prints a number beyond 64 bits"),
-    entry("schema::bounds_are_checked", "bad cpu", "/body*", "the words of another CEL library"),
     entry("schema::*", "strict strategic patch", "/body*", "the real server quotes the patch as a Go map; ours quotes the object"),
     entry("names::the_url_and_the_body_must_agree", "other *", "/body/message", "the real server names Go types and a line of its source"),
     entry("names::what_the_server_owns*", "patch the api version", "/warnings",
