@@ -33,7 +33,7 @@ pub enum Command {
 }
 
 const RUN_HELP: &str = "\
-The file knows the same keys as the flags:
+The file knows the same keys as the flags, and what the box's owner allows and offers:
 
   node-name = \"box-7\"
   controller = \"http://127.0.0.1:7443\"
@@ -41,8 +41,28 @@ The file knows the same keys as the flags:
   docker-socket = \"unix:///var/run/docker.sock\"
   log-format = \"text\"
   log-level = \"info\"
+  store-key = \"/media/stick/store.key\"     the key of what is stored; default: in state-dir
+  manifest-dir = \"/etc/skerry/manifests\"   EdgeApps that run without a controller
+  seccomp-folder = \"/etc/skerry/seccomp\"   profiles that apps may name; default: none
+  app-names = \"Namespace\"                  apps that find each other by name: Namespace, All, None
   [labels]
-  site = \"hz\"";
+  site = \"hz\"
+  [policy]                                   what apps may do; these are the defaults
+  privileged = false
+  host-network = true
+  host-pid = false
+  host-ipc = false
+  host-paths = []                            such as \"/data\": with all below it
+  capabilities = []                          such as \"NET_ADMIN\"
+  docker-socket = false                      true makes apps that mount it root on the box
+  registries = []                            such as \"ghcr.io/acme\", \"*.example.com\"; empty: all
+  sysctls = []                               beside Kubernetes' safe ones, such as \"net.core.*\"
+  seccomp-unconfined = false
+  [devices.camera]                           what skerry.dev/camera stands for
+  paths = [\"/dev/video0\"]
+  count = 1                                  how many containers may have it at once
+  [devices.gpu]
+  gpu = true";
 
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -58,6 +78,12 @@ pub struct RunArgs {
     /// Where the agent keeps what it must run. [default: /var/lib/skerry]
     #[arg(long, env = "SKERRY_STATE_DIR", value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
+    /// Where the key of what is stored is. [default: store.key in the state folder]
+    #[arg(long, env = "SKERRY_STORE_KEY", value_name = "FILE")]
+    store_key: Option<PathBuf>,
+    /// Folder of EdgeApps that run without a controller. [default: /etc/skerry/manifests]
+    #[arg(long, env = "SKERRY_MANIFEST_DIR", value_name = "FOLDER")]
+    manifest_dir: Option<PathBuf>,
     /// Docker's socket. [default: DOCKER_HOST, else unix:///var/run/docker.sock]
     #[arg(long, env = "SKERRY_DOCKER_SOCKET", value_name = "SOCKET")]
     docker_socket: Option<String>,
@@ -82,13 +108,34 @@ fn label(text: &str) -> Result<(String, String), String> {
 impl RunArgs {
     /// The whole configuration, from all its sources.
     pub fn configuration(self) -> Result<config::Config, config::ConfigError> {
-        let Self { config, node_name, controller, state_dir, docker_socket, labels, log_format, log_level } =
-            self;
+        let Self {
+            config,
+            node_name,
+            controller,
+            state_dir,
+            store_key,
+            manifest_dir,
+            docker_socket,
+            labels,
+            log_format,
+            log_level,
+        } = self;
         let explicit = config.is_some();
         let path = config.unwrap_or_else(|| config::DEFAULT_PATH.into());
         let file = config::read(&path, explicit)?;
         let labels = labels.into_iter().collect();
-        let flags = Given { node_name, controller, state_dir, docker_socket, labels, log_format, log_level };
+        let flags = Given {
+            node_name,
+            controller,
+            state_dir,
+            store_key,
+            manifest_dir,
+            docker_socket,
+            labels,
+            log_format,
+            log_level,
+            ..Given::default()
+        };
         config::resolve(flags, file, &path)
     }
 }

@@ -1,21 +1,26 @@
 //! What the agent is told: flags over environment over `agent.toml` over defaults. Every error names where the value came from, what was
 //! wrong with it, and what would be right.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Deserialize;
+use skerry_agent_core::{AppNames, Device, Policy};
 use skerry_proto::caps;
 use skerry_terms::NodeName;
 
 use crate::logging::{LogFormat, LogLevel};
+use rules::{GivenAppNames, GivenDevice, GivenDevices, GivenPolicy, Lie};
 
 /// Read when `--config` does not name another. It may be missing.
 pub const DEFAULT_PATH: &str = "/etc/skerry/agent.toml";
 const DEFAULT_STATE_DIR: &str = "/var/lib/skerry";
 const DEFAULT_DOCKER: &str = "unix:///var/run/docker.sock";
+const DEFAULT_MANIFESTS: &str = "/etc/skerry/manifests";
 const DEFAULT_CONTROLLER: &str = "http://127.0.0.1:7443";
 
 /// Everything that the agent is told, checked.
@@ -28,6 +33,16 @@ pub struct Config {
     pub docker_socket: PathBuf,
     /// For the EdgeNode object, when it is created.
     pub labels: BTreeMap<String, String>,
+    /// Where the key of the store is. Absent: in the state folder.
+    pub store_key: Option<PathBuf>,
+    /// Folder of static manifests.
+    pub manifest_dir: PathBuf,
+    /// Folder of seccomp profiles that apps may name. Absent: they may name none.
+    pub seccomp_folder: Option<PathBuf>,
+    pub app_names: AppNames,
+    /// What `skerry.dev/NAME` resources stand for.
+    pub devices: BTreeMap<String, Device>,
+    pub policy: Policy,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
 }
@@ -42,6 +57,15 @@ pub struct Given {
     pub docker_socket: Option<String>,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    pub store_key: Option<PathBuf>,
+    pub manifest_dir: Option<PathBuf>,
+    pub seccomp_folder: Option<PathBuf>,
+    #[serde(default)]
+    pub app_names: GivenAppNames,
+    #[serde(default)]
+    pub policy: GivenPolicy,
+    #[serde(default, deserialize_with = "rules::devices")]
+    pub devices: GivenDevices,
     pub log_format: Option<LogFormat>,
     pub log_level: Option<LogLevel>,
 }
@@ -119,12 +143,31 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         let why = format!("{} labels, at most {} are allowed", labels.len(), caps::NODE_LABELS_MAX);
         return Err(value_error("labels", &file_name, why));
     }
+    let state_dir = flags.state_dir.or(file.state_dir).unwrap_or_else(|| DEFAULT_STATE_DIR.into());
+    let store_key = flags.store_key.or(file.store_key);
+    let manifest_dir = flags.manifest_dir.or(file.manifest_dir).unwrap_or_else(|| DEFAULT_MANIFESTS.into());
+    let devices = file.devices.into_iter().map(|(name, GivenDevice(device))| (name, device));
+    let devices: BTreeMap<String, Device> = devices.collect();
+    let own = [Some(state_dir.clone()), store_key.clone(), Some(manifest_dir.clone()), Some(path.to_owned())];
+    let lie = Lie {
+        docker_socket: &docker_socket,
+        own: own.into_iter().flatten().collect(),
+        seccomp_profiles: file.seccomp_folder.is_some(),
+        devices: devices.keys().cloned().collect(),
+    };
+    let policy = rules::policy(file.policy, lie);
     Ok(Config {
         node,
         controller,
-        state_dir: flags.state_dir.or(file.state_dir).unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+        state_dir,
         docker_socket,
         labels,
+        store_key,
+        manifest_dir,
+        seccomp_folder: file.seccomp_folder,
+        app_names: file.app_names.into(),
+        devices,
+        policy,
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
     })
@@ -206,6 +249,95 @@ mod tests {
         assert!(error.contains("statedir") && error.contains("state-dir"), "{error}");
         let error = file("log-format = \"xml\"\n").expect_err("refused").to_string();
         assert!(error.starts_with("/etc/skerry/agent.toml:1: ") && error.contains("xml"), "{error}");
+    }
+
+    #[test]
+    fn the_owners_rules_are_read() {
+        let given = file(
+            r#"
+store-key = "/media/stick/store.key"
+manifest-dir = "/srv/manifests"
+seccomp-folder = "/etc/skerry/seccomp"
+app-names = "All"
+[policy]
+privileged = true
+host-network = false
+host-paths = ["/data"]
+capabilities = ["CAP_NET_ADMIN", "SYS_TIME"]
+registries = ["ghcr.io/acme"]
+[devices.camera]
+paths = ["/dev/video0"]
+[devices.gpu]
+gpu = true
+count = 2
+"#,
+        );
+        let config = resolve(Given::default(), given.expect("parsed"), Path::new("f")).expect("resolved");
+        let policy = &config.policy;
+        assert_eq!(
+            (policy.privileged, policy.host_network, policy.host_pid, policy.docker_socket),
+            (true, false, false, false)
+        );
+        assert_eq!(policy.host_paths, [Path::new("/data")]);
+        assert!(policy.capabilities.iter().eq(["NET_ADMIN", "SYS_TIME"]));
+        assert!(policy.registries[0].matches("ghcr.io/acme/web") && policy.seccomp_profiles);
+        assert!(policy.devices.iter().eq(["camera", "gpu"]));
+        assert_eq!((config.devices["camera"].count, config.devices["gpu"].count), (1, 2));
+        assert_eq!(config.app_names, AppNames::All);
+        for own in [DEFAULT_STATE_DIR, "/media/stick/store.key", "/srv/manifests", "/run/skerry"] {
+            assert!(policy.agent_folders.iter().any(|folder| folder == Path::new(own)), "{own}");
+        }
+    }
+
+    #[test]
+    fn without_rules_everything_is_denied_but_the_network() {
+        let config = resolve(Given::default(), Given::default(), Path::new("f")).expect("resolved");
+        let Policy { docker_sockets, agent_folders, .. } = config.policy.clone();
+        assert_eq!(config.policy, Policy { docker_sockets, agent_folders, ..Policy::default() });
+        assert_eq!(config.app_names, AppNames::Namespace);
+    }
+
+    #[test]
+    fn a_link_counts_by_both_its_names() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let real = dir.path().canonicalize().expect("there").join("real");
+        std::fs::create_dir(&real).expect("created");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).expect("linked");
+        let text = format!("state-dir = {:?}\n[policy]\nhost-paths = [{:?}]", link.join("state"), link);
+        let config =
+            resolve(Given::default(), file(&text).expect("parsed"), Path::new("f")).expect("resolved");
+        for (path, allowed) in [
+            (link.join("a"), true),
+            (real.join("a"), true),
+            (link.join("state/x"), false),
+            (real.join("state"), false),
+        ] {
+            assert_eq!(config.policy.host_path_allowed(&path).is_ok(), allowed, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_wrong_rule_names_its_line_and_what_is_meant() {
+        for (text, line, words) in [
+            ("[policy]\nprivilegd = true", 2, "privilegd"),
+            ("[policy]\nprivileged = \"yes\"", 2, "privileged"),
+            ("[policy]\nhost-paths = [\"data\"]", 2, "absolute"),
+            ("[policy]\nhost-paths = [\"/data/../etc\"]", 2, "absolute"),
+            ("[policy]\n\ncapabilities = [\"net_admin\"]", 3, "NET_ADMIN"),
+            ("[policy]\nregistries = [\"https://ghcr.io\"]", 2, "HOST"),
+            ("app-names = \"Some\"", 1, "Namespace"),
+            ("[devices.camera]\ncount = 1", 1, "paths"),
+            ("[devices.camera]\npaths = [\"video0\"]", 1, "/dev/NAME"),
+            ("[devices.camera]\npaths = [\"/dev/../etc/x\"]", 1, "/dev/NAME"),
+            ("[devices.camera]\npaths = [\"/dev/video0\"]\ncount = 0", 1, "at least 1"),
+            ("[devices.camera]\npath = [\"/dev/video0\"]", 2, "paths"),
+            ("[devices.\"a b\"]\ngpu = true", 1, "a b"),
+        ] {
+            let error = file(text).expect_err(text).to_string();
+            let place = format!("/etc/skerry/agent.toml:{line}: ");
+            assert!(error.starts_with(&place) && error.contains(words), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 use skerry_agent_core::{Desired, DesiredApp, Host, Resources};
 use skerry_proto::{caps, wire};
-use skerry_terms::{AppKey, NodeName, PayloadSet};
+use skerry_terms::{AppKey, Digest, NodeName, Payload, PayloadSet};
 
 use config::Config;
 use wrong::Wrong;
@@ -50,6 +50,13 @@ pub fn desired(node: &NodeName, host: &Host, set: &PayloadSet) -> Decoded {
         decoded.desired.apps.insert(key.clone(), app);
     }
     decoded
+}
+
+/// Equal exactly when two payloads ask for the same: the object's uid is left out.
+pub fn print(key: &AppKey, payload: &Payload) -> Digest {
+    let bare = wire::App::decode(&payload[..])
+        .map(|app| Payload::from(wire::App { uid: String::new(), ..app }.encode_to_vec()));
+    Digest::of(&PayloadSet::from([(key.clone(), bare.unwrap_or_else(|_| payload.clone()))]))
 }
 
 /// Reads one app: the uid of its object, and what it is. Never fails.

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod facts;
 pub mod http_get;
 pub mod logging;
+pub mod manifests;
 pub mod probes;
 pub mod run;
 pub mod store;

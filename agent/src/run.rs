@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Session, SetCaps};
+use skerry_agent_core::{Capacity, Host, Session, SetCaps};
 use skerry_proto::caps;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,9 +13,10 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::engine::{Docker, Engine as _};
-use crate::store::{Loaded, Store, StoreError};
-use crate::supervisor::{Greeting, Supervisor, sources};
-use crate::uplink;
+use crate::manifests::{self, Manifests, Site};
+use crate::store::{Loaded, Store, StoreError, Stored};
+use crate::supervisor::{Greeting, Premises, Supervisor, sources};
+use crate::{facts, uplink};
 
 /// How long steps under way may take when the agent is told to end. What is cut off is found and finished by the next agent.
 const END_WAIT: Duration = Duration::from_millis(1500);
@@ -39,7 +40,18 @@ pub enum RunError {
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: Config) -> Result<(), RunError> {
     let store = Store::open(&config.state_dir)?;
+    let store = match config.store_key.clone() {
+        Some(key) => store.with_key(key),
+        None => store,
+    };
     let loaded = store.load()?;
+    let site = Site {
+        architecture: facts::architecture().to_owned(),
+        operating_system: std::env::consts::OS.to_owned(),
+        labels: config.labels.clone(),
+    };
+    let store = Arc::new(store);
+    let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site)?);
     // One thread: the agent waits most of the time, and each further thread would cost memory on every box.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -48,13 +60,18 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, store, loaded));
+    let ended = runtime.block_on(serve(config, store, manifests, loaded));
     // A name lookup or an fsync that hangs is left behind.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
 }
 
-async fn serve(config: Config, store: Store, loaded: Loaded) -> Result<(), RunError> {
+async fn serve(
+    config: Config,
+    store: Arc<Store>,
+    manifests: Arc<Manifests>,
+    loaded: Loaded,
+) -> Result<(), RunError> {
     let end = ending_signal().map_err(RunError::Signals)?;
     info!(
         "skerry-agent {} node={} controller={} state={}",
@@ -63,27 +80,38 @@ async fn serve(config: Config, store: Store, loaded: Loaded) -> Result<(), RunEr
         config.controller,
         config.state_dir.display()
     );
-    let (held, state_corrupt) = match loaded {
+    let (Stored { held, notes }, state_corrupt) = match loaded {
         Loaded::Missing => {
             info!("no desired state yet: waiting for the controller; no container is touched until then");
-            (None, String::new())
+            (Stored::default(), String::new())
         }
-        Loaded::Held(held) => {
-            info!("desired state {} with {} apps was loaded", held.generation, held.set.len());
-            (Some(held), String::new())
+        Loaded::Stored(stored) => {
+            if let Some(held) = &stored.held {
+                info!("desired state {} with {} apps was loaded", held.generation, held.set.len());
+            }
+            (stored, String::new())
         }
         Loaded::Corrupt { kept_at, why } => {
             let text =
                 format!("the desired state could not be read: {why}; it was kept at {}", kept_at.display());
             warn!("{text}. No container is touched until the controller sends a fresh copy");
-            (None, text)
+            (Stored::default(), text)
         }
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
     let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
     let engine = Arc::new(Docker::new(&config.docker_socket));
     let (sources, taps, signals, link) = sources(end.clone());
-    let supervisor = Supervisor::new(engine.clone(), Arc::new(store), session, greeting, taps);
+    let facts = facts::node_facts();
+    let capacity = Capacity {
+        cpu_millis: u64::from(facts.cpu_count).saturating_mul(1000),
+        memory_bytes: facts.memory_bytes,
+    };
+    let host = Host { ip: None, devices: config.devices, app_names: config.app_names, capacity };
+    let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
+    // Before the supervisor takes the apps of now, so that no change is lost in between.
+    let sources = sources.with_local(manifests.subscribe());
+    let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
     let first_round = supervisor.first_round.clone();
 
     let watch = tokio::spawn(async move { engine.watch(signals).await });
@@ -91,12 +119,14 @@ async fn serve(config: Config, store: Store, loaded: Loaded) -> Result<(), RunEr
         let _ = tokio::time::timeout(FIRST_ROUND_WAIT, first_round.cancelled()).await;
         uplink::run(config.controller, link).await;
     });
+    let folder = tokio::spawn(manifests::watch(manifests));
     tokio::select! {
         () = supervisor.run(sources) => {}
         () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
             warn!("a step under way was left to Docker");
         }
     }
+    folder.abort();
     watch.abort();
     uplink.abort();
     Ok(())

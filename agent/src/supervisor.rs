@@ -7,34 +7,42 @@
 mod link;
 mod look;
 mod probing;
+mod saves;
 mod sources;
+mod standing;
+mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Action, Desired, Effect, Held, Host, Input, Memory, Monotonic, Observed, Outcome, Plan, Session, Step,
-    World, plan, report,
+    Action, AppStatus, Decided, Desired, Effect, Input, Memory, Monotonic, Notes, Observed, Outcome, Plan,
+    Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
-use skerry_terms::{AppKey, Chain, NodeName};
+use skerry_terms::{AppKey, Chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::decode::{self, Decoded};
 use crate::engine::execute::{Lost, Progress, Stops, execute};
 use crate::engine::{Engine, Signal};
+use crate::manifests::Manifests;
 use crate::probes::{self, Probed};
-use crate::store::Store;
+use crate::store::{Store, Stored};
 use crate::uplink::LinkEvent;
 use link::Link;
 use look::Looks;
+use saves::{Save, Saves};
+use wants::{InForce, Wants};
 
 pub use link::Greeting;
+pub use saves::Saved;
 pub use sources::{Sources, Taps, sources};
+pub use standing::{Standing, Standings};
+pub use wants::{LocalSet, Premises, Source};
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -50,7 +58,9 @@ pub enum Event {
         observed: Observed,
     },
     /// The disk answered.
-    Persisted(Input),
+    Saved(Saved),
+    /// The box's own apps have changed.
+    Local(LocalSet),
     /// The moment has come that a plan or a retry waited for.
     Wake,
     /// The agent is to end.
@@ -73,11 +83,15 @@ pub struct Supervisor<E: Engine> {
     store: Arc<Store>,
     clock: Clock,
     taps: Taps,
-    node: NodeName,
     session: Session,
+    wants: Wants,
+    /// Who keeps the box's own apps. Absent where there are none.
+    manifests: Option<Arc<Manifests>>,
+    saves: Saves,
     /// Absent: nothing is desired and nothing is undesired, so nothing is done.
     desired: Option<Arc<Desired>>,
-    uids: BTreeMap<AppKey, String>,
+    /// The last look was made for what is in force now.
+    fresh: bool,
     memory: Memory,
     /// The last look, or that there can be none.
     observed: Option<Observed>,
@@ -104,23 +118,39 @@ pub struct Supervisor<E: Engine> {
 }
 
 impl<E: Engine> Supervisor<E> {
-    /// `session` holds what was on disk, if anything was.
-    pub fn new(engine: Arc<E>, store: Arc<Store>, session: Session, greeting: Greeting, taps: Taps) -> Self {
-        let node = greeting.node.clone();
-        let decoded = session.held().map(|held| decode::desired(&node, &Host::default(), &held.set));
+    /// `session` holds what was on disk, if anything was, and `notes` what was noted of updates.
+    pub fn new(
+        engine: Arc<E>,
+        store: Arc<Store>,
+        session: Session,
+        notes: Notes,
+        greeting: Greeting,
+        premises: Premises,
+        taps: Taps,
+    ) -> Self {
+        let manifests = premises.manifests.clone();
+        let local = manifests.as_ref().map(|manifests| manifests.local_set()).unwrap_or_default();
+        let mut wants = Wants::new(greeting.node.clone(), premises, local, notes);
+        let InForce { desired, noted } = wants.follow(session.held());
         let first_round = CancellationToken::new();
-        if decoded.is_none() {
+        if desired.is_none() {
             first_round.cancel();
         }
-        let mut supervisor = Self {
+        let mut saves = Saves::default();
+        if noted {
+            saves.notes();
+        }
+        Self {
             engine,
             store,
             clock: Clock::start(),
             taps,
-            node,
             session,
-            desired: None,
-            uids: BTreeMap::new(),
+            wants,
+            manifests,
+            saves,
+            desired: desired.map(Arc::new),
+            fresh: false,
             memory: Memory::default(),
             observed: None,
             looks: Looks::default(),
@@ -135,17 +165,14 @@ impl<E: Engine> Supervisor<E> {
             first_round,
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        };
-        if let Some(Decoded { desired, uids }) = decoded {
-            (supervisor.desired, supervisor.uids) = (Some(Arc::new(desired)), uids);
         }
-        supervisor
     }
 
     /// Works until an [`Event::End`], and then until every step that was begun has ended.
     pub async fn run(mut self, mut sources: Sources) {
         let probes = probes::run(self.engine.clone(), self.probing.subscribe(), self.taps.probed.clone());
         let probes = tokio::spawn(probes);
+        self.hand_over();
         while !self.ending.is_cancelled() {
             let wake = self.next_wake().map(|moment| self.clock.instant(moment));
             let event = sources.next(wake).await;
@@ -172,10 +199,25 @@ impl<E: Engine> Supervisor<E> {
             Event::Probed(probed) => self.probed(probed),
             Event::Uplink(event) => self.uplink(event),
             Event::Looked { desired, observed } => self.looked(&desired, observed),
-            Event::Persisted(input) => self.input(input),
+            Event::Saved(Saved { input }) => {
+                self.saves.ended();
+                input.into_iter().for_each(|input| self.input(input));
+            }
+            Event::Local(local) => {
+                self.wants.set_local(local);
+                self.enforce();
+                self.hand_over();
+            }
             Event::Wake => {
-                self.wake_at = None;
-                self.looks.want();
+                let now = self.clock.now();
+                let waits =
+                    self.wake_at.is_some_and(|moment| moment > now) && self.looks.retry_at().is_none();
+                if !waits {
+                    self.wake_at = None;
+                    self.looks.want();
+                }
+                // A trial ends on what was seen last: whatever changed since has been signalled.
+                self.report_due = true;
             }
             Event::End => {
                 info!("ending: containers stay as they are");
@@ -205,12 +247,16 @@ impl<E: Engine> Supervisor<E> {
         if due && let Some(plan) = self.plan() {
             self.report(&plan);
         }
-        self.link.send_health_if_changed(&self.uids);
+        self.link.send_health_if_changed(self.wants.uids());
+        if let Some(save) = self.saves.begin() {
+            self.save(save);
+        }
     }
 
-    fn next_wake(&self) -> Option<Monotonic> {
+    fn next_wake(&mut self) -> Option<Monotonic> {
         let retry = self.looks.retry_at();
-        [self.wake_at, retry].into_iter().flatten().min()
+        let trial = self.desired.as_ref().and_then(|desired| self.wants.trials().wake_at(desired));
+        [self.wake_at, retry, trial].into_iter().flatten().min()
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -276,7 +322,8 @@ impl<E: Engine> Supervisor<E> {
         self.observed = Some(observed);
         self.report_due = true;
         // A look for another set did not ask for the images of this one; the look that does is already wanted.
-        if self.desired.as_ref().is_some_and(|current| Arc::ptr_eq(current, desired))
+        self.fresh = self.desired.as_ref().is_some_and(|current| Arc::ptr_eq(current, desired));
+        if self.fresh
             && let Some(plan) = self.plan()
         {
             for (app, app_plan) in plan.apps {
@@ -284,12 +331,33 @@ impl<E: Engine> Supervisor<E> {
             }
             self.first_round.cancel();
         }
+        self.forget_retired();
     }
 
+    /// What to do next, after what it says of the apps on trial was taken in.
     fn plan(&mut self) -> Option<Plan> {
         let (desired, observed) = (self.desired.as_ref()?, self.observed.as_ref()?);
-        let plan = plan(desired, observed, &self.memory, self.clock.now());
+        let now = self.clock.now();
+        let plan_now = |desired: &Desired, memory: &Memory| plan(desired, observed, memory, now);
+        let plan = plan_now(desired, &self.memory);
+        let Decided { rolled_back, noted } =
+            self.wants.trials().judge(desired, &plan, &self.memory, self.fresh, now);
+        if noted {
+            self.saves.notes();
+        }
         self.wake_at = plan.wake_at;
+        if rolled_back.is_empty() {
+            return Some(plan);
+        }
+        self.enforce();
+        let (desired, observed) = (self.desired.as_ref()?, self.observed.as_ref()?);
+        let mut plan = skerry_agent_core::plan(desired, observed, &self.memory, now);
+        self.wake_at = plan.wake_at;
+        // Their images were not asked for; the look that asks is wanted.
+        for app in rolled_back {
+            plan.apps.entry(app).and_modify(|app| app.actions.clear());
+        }
+        self.looks.want();
         Some(plan)
     }
 
@@ -331,8 +399,12 @@ impl<E: Engine> Supervisor<E> {
     }
 
     fn report(&mut self, plan: &Plan) {
-        let statuses = report(plan);
+        let mut statuses = report(plan);
+        self.wants.amend(&mut statuses);
         self.link.stamp(&statuses);
+        self.tell_standings(&statuses);
+        // The controller does not know the box's own apps.
+        statuses.retain(|status| self.wants.source(&status.key) == Source::Cloud);
         self.input(Input::Status(statuses));
     }
 
@@ -382,46 +454,112 @@ impl<E: Engine> Supervisor<E> {
     fn input(&mut self, input: Input) {
         for effect in self.session.handle(input) {
             match effect {
-                Effect::Send(outgoing) => self.link.send(outgoing, &self.uids),
-                Effect::Persist(held) => self.persist(held),
-                Effect::Adopt(held) => self.adopt(&held),
+                Effect::Send(outgoing) => self.link.send(outgoing, self.wants.uids()),
+                Effect::Persist(held) => self.saves.set(held),
+                Effect::Adopt(held) => {
+                    info!("desired state {} with {} apps is in force", held.generation, held.set.len());
+                    self.enforce();
+                    self.hand_over();
+                }
                 Effect::Close { why } => self.link.close(why),
             }
         }
     }
 
-    /// The session asks for one at a time.
-    fn persist(&mut self, held: Held) {
-        let (store, persisted) = (self.store.clone(), self.taps.persisted.clone());
+    fn save(&mut self, Save { set }: Save) {
+        let (store, tell) = (self.store.clone(), self.taps.saved.clone());
+        let for_session = set.as_ref().map(|held| held.generation.clone());
+        let held = set.or_else(|| self.session.held().cloned());
+        let stored = Stored { held, notes: self.wants.trials().notes() };
         self.tasks.spawn(async move {
-            let generation = held.generation.clone();
-            let saved = tokio::task::spawn_blocking(move || store.save(&held)).await;
+            let saved = tokio::task::spawn_blocking(move || store.save(&stored)).await;
             let failure = match saved {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(Chain(&error).to_string()),
                 Err(panic) => Some(panic.to_string()),
             };
-            let input = match failure {
-                None => Input::Persisted { generation },
-                Some(why) => {
+            let input = match (for_session, failure) {
+                (Some(generation), None) => Some(Input::Persisted { generation }),
+                (Some(_), Some(why)) => {
                     error!("the desired state could not be stored: {why}; the old one stays in force");
-                    Input::PersistFailed { why }
+                    Some(Input::PersistFailed { why })
+                }
+                (None, None) => None,
+                (None, Some(why)) => {
+                    warn!("what was learnt of an update could not be stored: {why}");
+                    None
                 }
             };
-            let _ = persisted.send(input).await;
+            let _ = tell.send(Saved { input }).await;
         });
     }
 
-    fn adopt(&mut self, held: &Held) {
-        let Decoded { desired, uids } = decode::desired(&self.node, &Host::default(), &held.set);
-        info!("desired state {} with {} apps is in force", held.generation, desired.apps.len());
+    /// Brings in force what is wanted now, as trials leave it.
+    fn enforce(&mut self) {
+        let InForce { desired, noted } = self.wants.follow(self.session.held());
+        if noted {
+            self.saves.notes();
+        }
+        let Some(desired) = desired else {
+            self.desired = None;
+            return;
+        };
         let before = self.desired.as_ref().map(|old| &old.apps);
         let changed = |app: &AppKey| before.and_then(|old| old.get(app)) != desired.apps.get(app);
         self.lists.iter().filter(|(app, _)| changed(app)).for_each(|(_, list)| list.outdated.cancel());
         let changed: BTreeSet<_> = desired.apps.keys().filter(|app| changed(app)).cloned().collect();
-        (self.desired, self.uids) = (Some(Arc::new(desired)), uids);
+        (self.desired, self.fresh) = (Some(Arc::new(desired)), false);
         self.report_due = true;
         self.plan_ahead(&changed);
+        // What changed nothing on the box is proven by a look, too.
+        if changed.iter().any(|app| !self.lists.contains_key(app)) {
+            self.looks.want();
+        }
+    }
+
+    /// What the controller asks for is no longer the box's own.
+    fn hand_over(&mut self) {
+        let taken = self.wants.taken_over();
+        self.tell_manifests(taken, Manifests::taken_over);
+    }
+
+    /// Of local apps that were taken away nothing is left.
+    fn forget_retired(&mut self) {
+        let Some(Observed::Known(world)) = &self.observed else { return };
+        let is_left = |key: &AppKey| {
+            let of_app = |app: &AppKey| app == key;
+            let mut owners = world.containers.values().filter_map(|container| container.ownership());
+            owners.any(|owner| of_app(&owner.app))
+                || world.kept.contains(key)
+                || world.unclear.contains_key(key)
+        };
+        let gone = self.wants.forgotten(is_left);
+        self.tell_manifests(gone, Manifests::forget);
+    }
+
+    /// The disk is waited for elsewhere.
+    fn tell_manifests(&self, keys: BTreeSet<AppKey>, what: fn(&Manifests, &BTreeSet<AppKey>)) {
+        if let (false, Some(manifests)) = (keys.is_empty(), self.manifests.clone()) {
+            self.tasks.spawn_blocking(move || what(&manifests, &keys));
+        }
+    }
+
+    fn tell_standings(&self, statuses: &[AppStatus]) {
+        let standings: Standings = statuses
+            .iter()
+            .map(|status| {
+                let source = self.wants.source(&status.key);
+                let since = self.link.since(&status.key);
+                (status.key.clone(), Standing { status: status.clone(), source, since })
+            })
+            .collect();
+        self.taps.standings.send_if_modified(|told| {
+            let changed = **told != standings;
+            if changed {
+                *told = Arc::new(standings);
+            }
+            changed
+        });
     }
 }
 

@@ -15,9 +15,11 @@ mod memory;
 mod observed;
 mod plan;
 mod probe;
+mod policy;
 pub mod registry;
 mod report;
 mod session;
+mod trial;
 mod unit;
 
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
@@ -40,5 +42,7 @@ pub use plan::{
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
 pub use probe::{Counter, ProbeTask, probe_tasks};
+pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
+pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};

@@ -1,29 +1,32 @@
-//! The bytes of the stored state: a fixed header that can be checked before anything is believed, then protobuf.
+//! The bytes of what is stored: a fixed header that can be checked before anything is believed, then what is sealed.
 //!
 //! ```text
 //! 0   8  magic "SKERRY\r\n": also tells a file that went through a text conversion
 //! 8   4  format version, little endian
 //! 12  8  length of the body, little endian
 //! 20 32  SHA-256 over the 20 bytes before and the body
-//! 52     body: skerry.v1.StoredState
+//! 52     body: version 1 the content itself, version 2 the content sealed (see `seal`)
 //! ```
+//!
+//! The checksum tells damage from a wrong key.
 
-use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use skerry_agent_core::Held;
-use skerry_proto::{caps, payload_set, wire};
+
+use super::seal::{self, Key, SEALED_EXTRA};
 
 /// The newest format that this agent reads, and the one it writes.
-pub(super) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// Nothing was sealed in it.
+const PLAIN: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"SKERRY\r\n";
 const CHECKED: usize = 20;
 const HEADER: usize = CHECKED + 32;
 
-/// A set at its cap, with room for names and generation.
-pub(super) const SIZE_MAX: usize = HEADER + caps::SET_MAX + caps::APPS_MAX * 512 + 4096;
+/// What a file has beside its content.
+pub(super) const EXTRA: usize = HEADER + SEALED_EXTRA;
 
-/// Why bytes are not a stored state.
+/// Why bytes are not what was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
     /// Intact, and written by a newer agent.
@@ -35,31 +38,42 @@ pub enum Unreadable {
     },
 }
 
-pub(super) fn encode(held: &Held) -> Vec<u8> {
-    let Held { generation, set } = held;
-    let body = wire::StoredState {
-        generation: Some(generation.into()),
-        apps: set.iter().map(|(key, payload)| wire::AppFrame::new(key, payload)).collect(),
-    };
-    let mut bytes = Vec::with_capacity(HEADER + body.encoded_len());
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub content: Vec<u8>,
+    /// It was not sealed: an agent of the version before wrote it.
+    pub plain: bool,
+}
+
+/// Content to the bytes of a file. `place` names the file: what is sealed for one is not taken from another.
+pub(super) fn encode(content: Vec<u8>, place: &str, key: &Key) -> Result<Vec<u8>, seal::NoRandomness> {
+    let body = seal::seal(key, place, content)?;
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend(MAGIC);
     bytes.extend(VERSION.to_le_bytes());
-    bytes.extend((body.encoded_len() as u64).to_le_bytes());
+    bytes.extend((body.len() as u64).to_le_bytes());
     bytes.extend([0; HEADER - CHECKED]);
-    body.encode(&mut bytes).expect("a Vec grows");
+    bytes.extend(body);
     let sum = checksum(&bytes);
     bytes[CHECKED..HEADER].copy_from_slice(&sum);
-    bytes
+    Ok(bytes)
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(&bytes[..CHECKED]).chain_update(&bytes[HEADER..]).finalize().into()
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Held, Unreadable> {
+/// The content of a file. `key` is asked only where something is sealed, and answers with words why there is none.
+pub(super) fn decode(
+    mut bytes: Vec<u8>,
+    place: &str,
+    max: usize,
+    key: impl FnOnce() -> Result<Key, String>,
+) -> Result<Opened, Unreadable> {
     let corrupt = |why: String| Unreadable::Corrupt { why };
-    if bytes.len() > SIZE_MAX {
-        return Err(corrupt(format!("it has more than {SIZE_MAX} bytes")));
+    if bytes.len() > max {
+        return Err(corrupt(format!("it has more than {max} bytes")));
     }
     if bytes.len() < HEADER {
         return Err(corrupt(format!("it ends after {} bytes", bytes.len())));
@@ -68,7 +82,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Held, Unreadable> {
         return Err(corrupt("it does not begin as a Skerry state".to_owned()));
     }
     // Before the version is believed: a flipped bit must not look like a newer agent.
-    if bytes[CHECKED..HEADER] != checksum(bytes) {
+    if bytes[CHECKED..HEADER] != checksum(&bytes) {
         return Err(corrupt("its checksum does not match".to_owned()));
     }
     let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
@@ -79,18 +93,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Held, Unreadable> {
     if length != (bytes.len() - HEADER) as u64 {
         return Err(corrupt(format!("its body has {} bytes instead of {length}", bytes.len() - HEADER)));
     }
-    let body = wire::StoredState::decode(&bytes[HEADER..]).map_err(|error| corrupt(error.to_string()))?;
-    let wire::StoredState { generation, apps } = body;
-    let count = apps.len();
-    let generation = generation.ok_or_else(|| corrupt("it has no generation".to_owned()))?;
-    let held = Held {
-        generation: generation
-            .try_into()
-            .map_err(|error: skerry_proto::WireError| corrupt(error.to_string()))?,
-        set: payload_set(apps).map_err(|error| corrupt(error.to_string()))?,
-    };
-    if held.set.len() != count {
-        return Err(corrupt("an app is in it twice".to_owned()));
+    let body = bytes.split_off(HEADER);
+    if version == PLAIN {
+        return Ok(Opened { content: body, plain: true });
     }
-    Ok(held)
+    let key = key().map_err(corrupt)?;
+    let content = seal::unseal(&key, place, body).map_err(|error| corrupt(error.to_string()))?;
+    Ok(Opened { content, plain: false })
 }

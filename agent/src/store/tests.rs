@@ -1,6 +1,41 @@
-use skerry_terms::{Generation, PayloadSet};
+use prost::Message as _;
+use skerry_agent_core::{FailedRevision, Held, Notes};
+use skerry_proto::wire;
+use skerry_terms::{AppKey, Digest, Generation, Payload, PayloadSet};
 
 use super::*;
+use crate::decode::print;
+
+fn stored(version: u64) -> Stored {
+    Stored::from(held(version))
+}
+
+fn key(text: &str) -> AppKey {
+    text.parse().expect("a key")
+}
+
+/// A set, a committed revision that is in it, one that is not, one of a local app, and one that failed.
+fn noted(version: u64) -> Stored {
+    let held = held(version);
+    let committed = [
+        (key("plant-a/web"), held.set[&key("plant-a/web")].clone()),
+        (key("plant-b/db"), Payload::from(&b"the one before"[..])),
+        (key("box/own"), Payload::from(&b"local"[..])),
+    ];
+    let failed = FailedRevision {
+        print: Digest::of(&held.set),
+        revision: "db-2".to_owned(),
+        reason: "ProgressDeadlineExceeded".to_owned(),
+        message: "was not ready".to_owned(),
+    };
+    let print = |key: AppKey, payload: Payload| {
+        let print = print(&key, &payload);
+        (key, (payload, print))
+    };
+    let committed = committed.map(|(key, payload)| print(key, payload)).into();
+    let failed = [(key("plant-b/db"), failed)].into();
+    Stored { held: Some(held), notes: Notes { committed, failed } }
+}
 
 fn held(version: u64) -> Held {
     let generation = Generation::new("e-1", [("edgeapps".to_owned(), version)]).expect("a generation");
@@ -26,6 +61,31 @@ impl Fixture {
         self.dir.path().join("state").join(FILE)
     }
 
+    fn key_path(&self) -> PathBuf {
+        self.dir.path().join("state").join(KEY)
+    }
+
+    fn key(&self) -> Key {
+        Key::read_or_make(&self.key_path()).expect("a key")
+    }
+
+    /// A sealed file, and what reads it.
+    fn sealed(&self, stored: &Stored) -> Vec<u8> {
+        format::encode(stored.encode(), FILE, &self.key()).expect("sealed")
+    }
+
+    fn decode(&self, bytes: Vec<u8>) -> Result<format::Opened, Unreadable> {
+        let key = || Key::read(&self.key_path()).map_err(|error| error.to_string());
+        format::decode(bytes, FILE, state::CONTENT_MAX + format::EXTRA, key)
+    }
+
+    fn corrupt(&self) -> (PathBuf, String) {
+        match self.store.load().expect("loaded") {
+            Loaded::Corrupt { kept_at, why } => (kept_at, why),
+            loaded @ (Loaded::Missing | Loaded::Stored(_)) => panic!("{loaded:?}"),
+        }
+    }
+
     fn put(&self, bytes: &[u8]) {
         fs::write(self.path(), bytes).expect("written");
     }
@@ -35,51 +95,154 @@ impl Fixture {
 fn what_was_saved_is_loaded() {
     let fixture = Fixture::new();
     assert_eq!(fixture.store.load().expect("loaded"), Loaded::Missing);
-    for version in [7, 8] {
-        fixture.store.save(&held(version)).expect("saved");
-        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Held(held(version)));
+    for stored in [stored(7), noted(8), stored(9)] {
+        fixture.store.save(&stored).expect("saved");
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored));
     }
 }
 
 #[test]
 fn the_empty_set_is_not_the_same_as_none() {
     let fixture = Fixture::new();
-    let empty = Held { set: PayloadSet::new(), ..held(1) };
-    fixture.store.save(&empty).expect("saved");
-    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Held(empty));
+    let empty = Stored::from(Held { set: PayloadSet::new(), ..held(1) });
+    let none = Stored::default();
+    for stored in [empty, none] {
+        fixture.store.save(&stored).expect("saved");
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored));
+    }
+}
+
+#[test]
+fn notes_are_kept_where_no_set_was_ever_received() {
+    let fixture = Fixture::new();
+    let payload = Payload::from(&b"local"[..]);
+    let committed = [(key("box/own"), (payload.clone(), print(&key("box/own"), &payload)))].into();
+    let stored = Stored { held: None, notes: Notes { committed, ..Notes::default() } };
+    fixture.store.save(&stored).expect("saved");
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored));
+}
+
+#[test]
+fn a_payload_that_is_committed_and_wanted_is_stored_once() {
+    let mut stored = stored(1);
+    let payload = Payload::from(vec![7; 100_000]);
+    stored.held.as_mut().expect("held").set.insert(key("a/large"), payload.clone());
+    let bare = stored.encode().len();
+    let print = print(&key("a/large"), &payload);
+    stored.notes.committed.insert(key("a/large"), (payload, print));
+    assert!(stored.encode().len() < bare + 100);
+    assert_eq!(Stored::decode(&stored.encode(), false), Ok(stored));
 }
 
 #[test]
 fn nobody_else_may_read_what_is_stored() {
     use std::os::unix::fs::PermissionsExt as _;
     let fixture = Fixture::new();
-    fixture.store.save(&held(1)).expect("saved");
+    fixture.store.save(&stored(1)).expect("saved");
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&fixture.path()), 0o600);
+    assert_eq!(mode(&fixture.key_path()), 0o600);
     assert_eq!(mode(fixture.path().parent().expect("a folder")), 0o700);
 }
 
 #[test]
+fn what_is_stored_cannot_be_read_without_the_key() {
+    let fixture = Fixture::new();
+    fixture.store.save(&noted(1)).expect("saved");
+    let bytes = fs::read(fixture.path()).expect("read");
+    for word in ["payload of web", "plant-a", "the one before", "was not ready"] {
+        assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "{word}");
+    }
+    fixture.store.save(&noted(1)).expect("saved");
+    let again = fs::read(fixture.path()).expect("read");
+    // Salt and nonce.
+    assert_ne!(bytes[52..80], again[52..80], "no two writes are sealed alike");
+}
+
+#[test]
+fn a_missing_or_another_key_is_said_so_and_never_taken_for_an_empty_state() {
+    let fixture = Fixture::new();
+    fixture.store.save(&stored(1)).expect("saved");
+    let bytes = fs::read(fixture.path()).expect("read");
+    let own = fs::read(fixture.key_path()).expect("read");
+    for (wrong, words) in [
+        (None, "store.key is missing"),
+        (Some(vec![9; 32]), "sealed with another key"),
+        (Some(vec![9; 31]), "is not a file of 32 bytes"),
+    ] {
+        fixture.put(&bytes);
+        match wrong {
+            Some(wrong) => fs::write(fixture.key_path(), wrong).expect("written"),
+            None => fs::remove_file(fixture.key_path()).expect("removed"),
+        }
+        let (kept_at, why) = fixture.corrupt();
+        assert!(why.contains(words), "{why}");
+        assert_eq!(fs::read(kept_at).expect("kept"), bytes);
+        assert!(fixture.store.load_local().is_ok());
+    }
+    // What was kept aside is good again with its key.
+    fs::write(fixture.key_path(), own).expect("written");
+    fixture.put(&bytes);
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(1)));
+}
+
+#[test]
+fn the_key_may_be_on_another_medium() {
+    let Fixture { store, dir } = Fixture::new();
+    let medium = dir.path().join("medium.key");
+    let store = store.with_key(medium.clone());
+    store.save(&stored(1)).expect("saved");
+    assert_eq!(fs::read(&medium).expect("there").len(), 32);
+    assert!(!dir.path().join("state").join(KEY).exists());
+    let absent = store.with_key(dir.path().join("absent").join("store.key"));
+    let error = absent.save(&stored(2)).expect_err("refused");
+    assert!(matches!(error, StoreError::Key(KeyError::Io { .. })), "{error:?}");
+}
+
+#[test]
 fn a_file_that_was_cut_anywhere_is_corrupt() {
-    let bytes = format::encode(&held(1));
+    let fixture = Fixture::new();
+    let bytes = fixture.sealed(&noted(1));
     for end in 0..bytes.len() {
-        assert!(matches!(format::decode(&bytes[..end]), Err(Unreadable::Corrupt { .. })), "cut at {end}");
+        let cut = fixture.decode(bytes[..end].to_vec());
+        assert!(matches!(cut, Err(Unreadable::Corrupt { .. })), "cut at {end}");
     }
 }
 
 #[test]
 fn a_file_with_any_flipped_bit_is_corrupt() {
-    let bytes = format::encode(&held(1));
+    let fixture = Fixture::new();
+    let bytes = fixture.sealed(&stored(1));
     for at in 0..bytes.len() {
         for bit in 0..8 {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1 << bit;
-            assert!(
-                matches!(format::decode(&bytes), Err(Unreadable::Corrupt { .. })),
-                "bit {bit} of byte {at}"
-            );
+            let flipped = fixture.decode(bytes);
+            assert!(matches!(flipped, Err(Unreadable::Corrupt { .. })), "bit {bit} of byte {at}");
         }
     }
+}
+
+/// The checksum is no secret: whoever changes a file can mend it. The seal holds all the same.
+#[test]
+fn a_change_with_a_mended_checksum_is_corrupt() {
+    let fixture = Fixture::new();
+    let bytes = fixture.sealed(&stored(1));
+    for at in 52..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        mend(&mut bytes);
+        let changed = fixture.decode(bytes);
+        assert!(matches!(changed, Err(Unreadable::Corrupt { .. })), "byte {at}");
+    }
+    let moved = format::encode(stored(1).encode(), "local.bin", &fixture.key()).expect("sealed");
+    assert!(matches!(fixture.decode(moved), Err(Unreadable::Corrupt { .. })), "a file of another name");
+}
+
+fn mend(bytes: &mut [u8]) {
+    use sha2::{Digest as _, Sha256};
+    let sum = Sha256::new().chain_update(&bytes[..20]).chain_update(&bytes[52..]).finalize();
+    bytes[20..52].copy_from_slice(&sum);
 }
 
 #[test]
@@ -88,9 +251,7 @@ fn a_corrupt_file_is_kept_aside_and_not_taken_for_missing() {
     let mut kept = Vec::new();
     for content in [&b""[..], b"x", b"xx", b"xxx", b"xxxx"] {
         fixture.put(content);
-        let Loaded::Corrupt { kept_at, why } = fixture.store.load().expect("loaded") else {
-            panic!("not corrupt")
-        };
+        let (kept_at, why) = fixture.corrupt();
         assert!(!why.is_empty());
         assert_eq!(fs::read(&kept_at).expect("kept"), content);
         kept.push(kept_at);
@@ -102,15 +263,13 @@ fn a_corrupt_file_is_kept_aside_and_not_taken_for_missing() {
 
 #[test]
 fn a_newer_agents_file_stays_where_it_is() {
-    use sha2::{Digest as _, Sha256};
     let fixture = Fixture::new();
-    let mut bytes = format::encode(&held(1));
-    bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
-    let sum = Sha256::new().chain_update(&bytes[..20]).chain_update(&bytes[52..]).finalize();
-    bytes[20..52].copy_from_slice(&sum);
+    let mut bytes = fixture.sealed(&stored(1));
+    bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
+    mend(&mut bytes);
     fixture.put(&bytes);
     let error = fixture.store.load().expect_err("refused");
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
     assert_eq!(fs::read(fixture.path()).expect("there"), bytes);
 }
 
@@ -124,14 +283,54 @@ fn a_second_agent_is_refused_with_the_process_id_of_the_first() {
     Store::open(&folder).expect("free again");
 }
 
+#[test]
+fn local_apps_are_loaded_as_they_were_saved() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.store.load_local().expect("loaded"), Local::default());
+    let local = Local {
+        apps: held(1).set,
+        files: [("a.yaml".to_owned(), held(2).set), ("b.yaml".to_owned(), PayloadSet::new())].into(),
+        known: [key("plant-a/web"), key("plant-b/db"), key("a/gone")].into(),
+    };
+    fixture.store.save_local(&local).expect("saved");
+    assert_eq!(fixture.store.load_local().expect("loaded"), local);
+    let path = fixture.dir.path().join("state/local.bin");
+    assert!(!fs::read(&path).expect("read").windows(14).any(|window| window == b"payload of web"));
+    fs::write(&path, "x").expect("written");
+    assert_eq!(fixture.store.load_local().expect("loaded"), Local::default());
+    assert_eq!(fs::read(fixture.dir.path().join("state/local.corrupt-1")).expect("kept"), b"x");
+}
+
+#[test]
+fn what_the_version_before_left_unsealed_is_read_and_sealed() {
+    let fixture = Fixture::new();
+    fixture.put(&bytes_of(GOLDEN_1));
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(7)));
+    let bytes = fs::read(fixture.path()).expect("read");
+    assert!(!bytes.windows(14).any(|window| window == b"payload of web"));
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(7)));
+}
+
 /// What agents in the field have on their disks. A change that breaks this needs a new format version and a reader for this one.
 #[test]
 fn the_bytes_on_disk_never_change() {
-    let hex: String = format::encode(&held(7)).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN);
+    let fixture = Fixture::new();
+    fs::write(fixture.key_path(), [7; 32]).expect("written");
+    fixture.put(&bytes_of(GOLDEN_2));
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(noted(7)));
+    let hex: String = noted(7).encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_CONTENT);
+    // A reader of the first format knows the same fields.
+    let state = wire::StoredState::decode(&stored(7).encode()[..]).expect("decoded");
+    assert_eq!(state.encode_to_vec(), bytes_of(GOLDEN_1)[52..]);
 }
 
-const GOLDEN: &str = concat!(
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    (0..hex.len()).step_by(2).map(digit).collect()
+}
+
+const GOLDEN_1: &str = concat!(
     "534b455252590d0a",                                                 // magic
     "01000000",                                                         // format version
     "4900000000000000",                                                 // length of the body
@@ -140,3 +339,7 @@ const GOLDEN: &str = concat!(
     "07121e0a07706c616e742d6112037765621a0e7061796c6f6164206f6620776562",
     "12120a07706c616e742d62120264621a0300ff07",
 );
+
+const GOLDEN_2: &str = "GOLDEN2";
+
+const GOLDEN_CONTENT: &str = "GOLDENCONTENT";

@@ -119,6 +119,11 @@ impl Link {
         }
     }
 
+    /// Since when an app is as it is.
+    pub fn since(&self, key: &AppKey) -> WallMillis {
+        self.since.get(key).map_or_else(wall_now, |(_, since)| *since)
+    }
+
     pub fn send(&mut self, outgoing: Outgoing, uids: &BTreeMap<AppKey, String>) {
         let Some(standing) = &mut self.standing else { return };
         if matches!(outgoing, Outgoing::Status { .. }) {

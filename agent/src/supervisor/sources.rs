@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use skerry_agent_core::{Desired, Input, Observed};
-use tokio::sync::mpsc;
+use skerry_agent_core::{Desired, Observed};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Event;
+use super::{Event, LocalSet, Saved, Standings};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
 use crate::probes::Probed;
@@ -31,7 +31,9 @@ pub struct Sources {
     probed: mpsc::Receiver<Probed>,
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
-    persisted: mpsc::Receiver<Input>,
+    saved: mpsc::Receiver<Saved>,
+    /// The box's own apps: the latest counts. Absent where there are none.
+    local: Option<watch::Receiver<LocalSet>>,
     end: CancellationToken,
 }
 
@@ -41,7 +43,8 @@ pub struct Taps {
     pub(super) progress: mpsc::Sender<Progress>,
     pub(super) probed: mpsc::Sender<Probed>,
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
-    pub(super) persisted: mpsc::Sender<Input>,
+    pub(super) saved: mpsc::Sender<Saved>,
+    pub(super) standings: watch::Sender<Arc<Standings>>,
 }
 
 /// All queues: what the supervisor reads, what its own tasks write, what the engine's watch and the uplink write. `end` ends the supervisor.
@@ -51,16 +54,44 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
     let (probed_in, probed) = mpsc::channel(PROBED);
     let (link_in, link) = mpsc::channel(LINK);
     let (looked_in, looked) = mpsc::channel(ANSWERS);
-    let (persisted_in, persisted) = mpsc::channel(ANSWERS);
+    let (saved_in, saved) = mpsc::channel(ANSWERS);
     (
-        Sources { signals, progress, probed, link, looked, persisted, end },
-        Taps { progress: progress_in, probed: probed_in, looked: looked_in, persisted: persisted_in },
+        Sources { signals, progress, probed, link, looked, saved, local: None, end },
+        Taps {
+            progress: progress_in,
+            probed: probed_in,
+            looked: looked_in,
+            saved: saved_in,
+            standings: watch::Sender::default(),
+        },
         signals_in,
         link_in,
     )
 }
 
+impl Taps {
+    /// Where every app stands, from now on.
+    pub fn standings(&self) -> watch::Receiver<Arc<Standings>> {
+        self.standings.subscribe()
+    }
+}
+
+/// The next set of the box's own apps. Cancel-safe: `changed` is.
+async fn changed(local: &mut Option<watch::Receiver<LocalSet>>) -> LocalSet {
+    if let Some(receiver) = local
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    std::future::pending().await
+}
+
 impl Sources {
+    /// With the box's own apps, as they change from now on.
+    pub fn with_local(self, local: watch::Receiver<LocalSet>) -> Self {
+        Self { local: Some(local), ..self }
+    }
+
     /// The next thing that happens. Cancel-safe: every arm is a queue's `recv`, a timer or a token.
     pub(super) async fn next(&mut self, wake: Option<Instant>) -> Event {
         let timer = async {
@@ -76,7 +107,8 @@ impl Sources {
             Some(probed) = self.probed.recv() => Event::Probed(probed),
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
-            Some(input) = self.persisted.recv() => Event::Persisted(input),
+            Some(saved) = self.saved.recv() => Event::Saved(saved),
+            local = changed(&mut self.local) => Event::Local(local),
             () = timer => Event::Wake,
         }
     }
@@ -92,8 +124,8 @@ impl Sources {
         if let Ok(probed) = self.probed.try_recv() {
             return Some(Event::Probed(probed));
         }
-        if let Ok(input) = self.persisted.try_recv() {
-            return Some(Event::Persisted(input));
+        if let Ok(saved) = self.saved.try_recv() {
+            return Some(Event::Saved(saved));
         }
         self.link.try_recv().ok().map(Event::Uplink)
     }
@@ -107,7 +139,7 @@ impl Sources {
                 Some(_) = self.probed.recv() => {}
                 Some(_) = self.link.recv() => {}
                 Some(_) = self.looked.recv() => {}
-                Some(_) = self.persisted.recv() => {}
+                Some(_) = self.saved.recv() => {}
                 else => std::future::pending().await,
             }
         }

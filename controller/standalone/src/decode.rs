@@ -1,11 +1,9 @@
 //! Request bodies to values, as a real server's decoder reads them. What the value must be is for `write` and `schema` to say.
 
-mod strict;
-
 use serde::de::DeserializeSeed as _;
 use serde_json::{Number, Value};
+use skerry_terms::strict::{Place, Strict};
 
-use self::strict::{Place, Strict};
 use crate::protobuf;
 use crate::status::ApiError;
 

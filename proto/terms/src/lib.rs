@@ -9,6 +9,8 @@ pub mod labels;
 mod names;
 mod phase;
 pub mod reasons;
+#[cfg(feature = "strict")]
+pub mod strict;
 
 pub use chain::Chain;
 pub use digest::{Digest, DigestError, Payload, PayloadSet};

@@ -1,4 +1,5 @@
-//! Reads any value while noting fields that stand there twice, which serde_json's own `Value` takes silently.
+//! Reads any value while noting fields that stand there twice, which serde_json's own `Value` takes silently, and within a bound that
+//! aliases of YAML cannot get around.
 
 use std::fmt;
 
@@ -12,19 +13,21 @@ const MERGE: &str = "<<";
 
 /// What is noted while a body is read.
 #[derive(Debug)]
-pub(super) struct Strict {
-    pub(super) duplicates: Vec<String>,
+pub struct Strict {
+    /// Paths of fields that stand there twice, in the order of the text; the last one counts.
+    pub duplicates: Vec<String>,
     /// Values, and bytes of text, that may still be read.
     left: usize,
 }
 
 impl Strict {
-    pub(super) fn new(values: usize) -> Self {
+    /// With a bound on values and bytes of text.
+    pub fn new(values: usize) -> Self {
         Self { duplicates: Vec::new(), left: values }
     }
 
     /// Reading was ended by the number of values.
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub fn is_exhausted(&self) -> bool {
         self.left == 0
     }
 
@@ -42,11 +45,13 @@ impl Strict {
 }
 
 /// Where a value stands; the path is spelled only when something is wrong there.
-pub(super) struct Place<'a> {
+#[derive(Debug)]
+pub struct Place<'a> {
     strict: &'a mut Strict,
     path: &'a Path<'a>,
 }
 
+#[derive(Debug)]
 enum Path<'a> {
     Root,
     Field(&'a Path<'a>, &'a str),
@@ -65,7 +70,8 @@ impl fmt::Display for Path<'_> {
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn root(strict: &'a mut Strict) -> Self {
+    /// The whole text.
+    pub fn root(strict: &'a mut Strict) -> Self {
         Self { strict, path: &Path::Root }
     }
 }

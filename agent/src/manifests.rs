@@ -1,0 +1,291 @@
+//! The box's own apps, with no cloud at all: files in a folder of the operator's, as kubelet has static pods, and what was handed over with
+//! `skerry-agent run -f`. Both hold the same YAML that kubectl takes; both become the same payloads that a controller sends, so that a box
+//! that joins one later adopts its containers.
+//!
+//! A file that is wrong leaves in force what it held before, restarts of the agent included. What is answered is on disk.
+
+mod document;
+mod fields;
+mod object;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use skerry_proto::caps;
+use skerry_terms::{AppKey, Chain, PayloadSet};
+use tokio::sync::watch as bus;
+use tracing::{info, warn};
+
+use crate::store::{Local, Store, StoreError};
+use crate::supervisor::{LocalSet, Source};
+
+pub use object::Site;
+pub use watch::watch;
+
+/// Files that are looked at; their names are sorted, and what comes after is reported.
+const FILES_MAX: usize = 256;
+
+/// Why a manifest was not taken. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("document {document}: {why}")]
+    Document { document: usize, why: String },
+    #[error("EdgeApp {key}: {}", errors.join("; "))]
+    App { key: AppKey, errors: Vec<String> },
+    #[error("{0} is in it twice")]
+    Twice(String),
+    #[error("there is no EdgeApp in it")]
+    Empty,
+    #[error("EdgeApp {key} is in the file {file} already; change it there")]
+    InFile { key: AppKey, file: String },
+    #[error("no app {0} was handed over with run -f")]
+    NotHandedOver(AppKey),
+    #[error(
+        "the box would have {count} apps of its own with {bytes} bytes, at most {} and {} are possible",
+        caps::APPS_MAX,
+        caps::SET_MAX
+    )]
+    TooMany { count: usize, bytes: usize },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Keeper of the box's own apps. Every call may wait for the disk.
+#[derive(Debug)]
+pub struct Manifests {
+    store: Arc<Store>,
+    /// Absent: the box has no folder of static manifests.
+    folder: Option<PathBuf>,
+    site: Site,
+    kept: Mutex<Kept>,
+    tell: bus::Sender<LocalSet>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// As it is on disk.
+    local: Local,
+    /// What is wrong with which file, or with the folder.
+    problems: BTreeMap<String, String>,
+}
+
+impl Manifests {
+    /// Reads what was handed over, and the folder.
+    pub fn open(store: Arc<Store>, folder: Option<PathBuf>, site: Site) -> Result<Self, StoreError> {
+        let local = store.load_local()?;
+        let kept = Mutex::new(Kept { local, problems: BTreeMap::new() });
+        let manifests = Self { store, folder, site, kept, tell: bus::Sender::default() };
+        manifests.reread();
+        Ok(manifests)
+    }
+
+    /// The box's own apps as they are.
+    pub fn local_set(&self) -> LocalSet {
+        self.tell.borrow().clone()
+    }
+
+    /// The same, as it changes.
+    pub fn subscribe(&self) -> bus::Receiver<LocalSet> {
+        self.tell.subscribe()
+    }
+
+    /// What is wrong with which static manifest.
+    pub fn problems(&self) -> BTreeMap<String, String> {
+        self.kept().problems.clone()
+    }
+
+    /// Takes the apps of a manifest, all or none. When this returns, they are on disk. An app that was handed over before is replaced.
+    pub fn accept(&self, text: &str) -> Result<Vec<AppKey>, ManifestError> {
+        let apps = object::apps(text, &self.site)?;
+        if apps.is_empty() {
+            return Err(ManifestError::Empty);
+        }
+        let mut kept = self.kept();
+        for key in apps.keys() {
+            if let Some((file, _)) = kept.local.files.iter().find(|(_, held)| held.contains_key(key)) {
+                return Err(ManifestError::InFile { key: key.clone(), file: file.clone() });
+            }
+        }
+        let keys: Vec<AppKey> = apps.keys().cloned().collect();
+        let mut local = kept.local.clone();
+        local.known.extend(keys.iter().cloned());
+        local.apps.extend(apps);
+        check_size(&local)?;
+        self.keep(&mut kept, local)?;
+        Ok(keys)
+    }
+
+    /// Takes back what was handed over. Its containers go.
+    pub fn remove(&self, key: &AppKey) -> Result<(), ManifestError> {
+        let mut kept = self.kept();
+        let mut local = kept.local.clone();
+        if local.apps.remove(key).is_none() {
+            return Err(ManifestError::NotHandedOver(key.clone()));
+        }
+        Ok(self.keep(&mut kept, local)?)
+    }
+
+    /// The controller asks for these: they are no longer the box's own.
+    pub fn taken_over(&self, keys: &BTreeSet<AppKey>) {
+        self.drop_and_log(keys, "the controller asks for it from now on; what was handed over is dropped");
+    }
+
+    /// Nothing is left of these on the box.
+    pub fn forget(&self, keys: &BTreeSet<AppKey>) {
+        self.drop_and_log(keys, "it was taken away, and nothing is left of it");
+    }
+
+    fn drop_and_log(&self, keys: &BTreeSet<AppKey>, why: &str) {
+        let mut kept = self.kept();
+        let mut local = kept.local.clone();
+        let in_files: BTreeSet<AppKey> = local.files.values().flat_map(PayloadSet::keys).cloned().collect();
+        for key in keys {
+            local.apps.remove(key);
+            // A file of the operator stays the operator's.
+            if !in_files.contains(key) {
+                local.known.remove(key);
+            }
+            info!("app={key} {why}");
+        }
+        if let Err(error) = self.keep(&mut kept, local) {
+            // It is tried again after a restart.
+            warn!("that could not be stored: {}", Chain(&error));
+        }
+    }
+
+    /// Looks at the folder again.
+    pub fn reread(&self) {
+        let mut kept = self.kept();
+        let mut local = kept.local.clone();
+        let mut problems = BTreeMap::new();
+        match self.folder.as_deref().map(read_folder) {
+            None => local.files.clear(),
+            Some(Err(error)) => {
+                let folder = self.folder.as_deref().unwrap_or(Path::new("")).display().to_string();
+                problems.insert(folder, format!("cannot be read: {error}"));
+            }
+            Some(Ok(texts)) => {
+                let mut files = BTreeMap::new();
+                for (name, text) in texts {
+                    let apps = text.and_then(|text| {
+                        let apps =
+                            object::apps(&text, &self.site).map_err(|error| Chain(&error).to_string())?;
+                        clash(&files, &apps).map_or(Ok(apps), Err)
+                    });
+                    let before = || local.files.get(&name).cloned().unwrap_or_default();
+                    let apps = apps.unwrap_or_else(|why| {
+                        problems.insert(name.clone(), why);
+                        before()
+                    });
+                    files.insert(name, apps);
+                }
+                local.files = files;
+            }
+        }
+        let keys = local.files.values().flat_map(PayloadSet::keys).cloned();
+        local.known.extend(keys);
+        for (name, why) in problems.iter().filter(|(name, why)| kept.problems.get(*name) != Some(why)) {
+            warn!("manifest {name}: {why}; what it held before stays in force");
+        }
+        kept.problems = problems;
+        let stored = check_size(&local)
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.keep(&mut kept, local).map_err(|error| Chain(&error).to_string()));
+        if let Err(why) = stored {
+            warn!("the manifests are not taken: {why}");
+            kept.problems.insert("(all)".to_owned(), why);
+            self.say(&kept);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// On disk first, then told.
+    fn keep(&self, kept: &mut Kept, local: Local) -> Result<(), StoreError> {
+        if kept.local != local {
+            self.store.save_local(&local)?;
+            kept.local = local;
+        }
+        self.say(kept);
+        Ok(())
+    }
+
+    fn say(&self, kept: &Kept) {
+        let Local { apps, files, known } = &kept.local;
+        let mut set = LocalSet { apps: apps.clone(), ..LocalSet::default() };
+        set.sources.extend(apps.keys().map(|key| (key.clone(), Source::Local)));
+        // Of two files the first counts.
+        for (key, payload) in files.values().rev().flatten() {
+            set.apps.insert(key.clone(), payload.clone());
+            set.sources.insert(key.clone(), Source::Static);
+        }
+        set.retired = known.iter().filter(|key| !set.apps.contains_key(*key)).cloned().collect();
+        self.tell.send_if_modified(|told| {
+            let changed = *told != set;
+            if changed {
+                *told = set;
+            }
+            changed
+        });
+    }
+}
+
+fn check_size(local: &Local) -> Result<(), ManifestError> {
+    let sets = || std::iter::once(&local.apps).chain(local.files.values());
+    let count = sets().map(PayloadSet::len).sum();
+    let bytes = sets().flat_map(PayloadSet::values).map(|payload| payload.len()).sum();
+    match count <= caps::APPS_MAX && bytes <= caps::SET_MAX {
+        true => Ok(()),
+        false => Err(ManifestError::TooMany { count, bytes }),
+    }
+}
+
+fn clash(files: &BTreeMap<String, PayloadSet>, apps: &PayloadSet) -> Option<String> {
+    let shared = |held: &PayloadSet| apps.keys().find(|key| held.contains_key(*key)).cloned();
+    let (file, key) = files.iter().find_map(|(file, held)| Some((file, shared(held)?)))?;
+    Some(format!("EdgeApp {key} is in the file {file} already"))
+}
+
+/// The text of each manifest by its name, or why it cannot be read. A folder that is not there has none.
+type Texts = BTreeMap<String, Result<String, String>>;
+
+fn read_folder(folder: &Path) -> io::Result<Texts> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Texts::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if !name.starts_with('.') && ["yaml", "yml", "json"].contains(&extension) && !path.is_dir() {
+            paths.push((name, path));
+        }
+    }
+    paths.sort();
+    let read = paths.into_iter().enumerate().map(|(i, (name, path))| {
+        let text = match i < FILES_MAX {
+            true => read_text(&path).map_err(|error| format!("cannot be read: {error}")),
+            false => Err(format!("at most {FILES_MAX} files are read")),
+        };
+        (name, text)
+    });
+    Ok(read.collect())
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    // One byte more than is taken, so that the reader sees that there is too much.
+    fs::File::open(path)?.take(document::TEXT_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,180 @@
+//! What is wanted and what of it is in force: the controller's set and the box's own apps, as the box's owner allows and as trials leave it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use skerry_agent_core::{AppStatus, Desired, DesiredApp, Fault, Held, Host, Notes, Policy, Trials, Wanted};
+use skerry_terms::{AppKey, NodeName, PayloadSet, reasons};
+
+use crate::decode::{self, Decoded};
+use crate::facts;
+use crate::manifests::Manifests;
+
+/// Where an app comes from. Of several, the controller's counts, then the operator's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    Cloud,
+    /// A file of the folder of static manifests.
+    Static,
+    /// Handed over with `skerry-agent run -f`.
+    Local,
+}
+
+/// The box's own apps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalSet {
+    pub apps: PayloadSet,
+    pub sources: BTreeMap<AppKey, Source>,
+    /// Local apps that are gone and may still have containers.
+    pub retired: BTreeSet<AppKey>,
+}
+
+/// What the box itself brings along, and what its owner allows.
+#[derive(Debug, Clone, Default)]
+pub struct Premises {
+    /// Without the address, which is asked for with each set.
+    pub host: Host,
+    pub policy: Policy,
+    /// Who keeps the box's own apps. Absent where there are none.
+    pub manifests: Option<Arc<Manifests>>,
+}
+
+/// Everything that is wanted.
+#[derive(Debug)]
+pub(super) struct Wants {
+    node: NodeName,
+    premises: Premises,
+    local: LocalSet,
+    trials: Trials,
+    /// Where each app that is wanted comes from.
+    sources: BTreeMap<AppKey, Source>,
+    /// uid of each app's EdgeApp object.
+    uids: BTreeMap<AppKey, String>,
+}
+
+/// What is in force from now on.
+pub(super) struct InForce {
+    /// Absent: nothing is desired and nothing is undesired.
+    pub desired: Option<Desired>,
+    /// What is worth keeping on disk has changed.
+    pub noted: bool,
+}
+
+impl Wants {
+    pub fn new(node: NodeName, premises: Premises, local: LocalSet, notes: Notes) -> Self {
+        let mut wants = Self {
+            node,
+            premises,
+            local,
+            trials: Trials::default(),
+            sources: BTreeMap::new(),
+            uids: BTreeMap::new(),
+        };
+        let Notes { committed, failed } = notes;
+        // What the owner no longer allows, or this agent does not understand, is nothing to go back to.
+        let sound: PayloadSet =
+            committed.iter().map(|(key, (payload, _))| (key.clone(), payload.clone())).collect();
+        let apps = wants.read(&sound).desired.apps;
+        let is_sound = |key: &AppKey| matches!(apps.get(key), Some(DesiredApp::Valid(_)));
+        let committed = committed.into_iter().filter(|(key, _)| is_sound(key)).collect();
+        wants.trials = Trials::recall(Notes { committed, failed });
+        wants
+    }
+
+    pub fn uids(&self) -> &BTreeMap<AppKey, String> {
+        &self.uids
+    }
+
+    pub fn trials(&mut self) -> &mut Trials {
+        &mut self.trials
+    }
+
+    pub fn set_local(&mut self, local: LocalSet) {
+        self.local = local;
+    }
+
+    /// Apps that were handed over on the box and that the controller asks for, too: from now on they are its.
+    pub fn taken_over(&self) -> BTreeSet<AppKey> {
+        let both = |(key, source): &(&AppKey, &Source)| {
+            **source == Source::Local && self.sources.get(*key) == Some(&Source::Cloud)
+        };
+        self.local.sources.iter().filter(both).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Local apps that are gone and of which the box has nothing left, or that the controller asks for. They are not asked for twice.
+    pub fn forgotten(&mut self, is_left: impl Fn(&AppKey) -> bool) -> BTreeSet<AppKey> {
+        let sources = &self.sources;
+        let gone: BTreeSet<AppKey> = self
+            .local
+            .retired
+            .iter()
+            .filter(|key| sources.get(*key) == Some(&Source::Cloud) || !is_left(key))
+            .cloned()
+            .collect();
+        self.local.retired.retain(|key| !gone.contains(key));
+        gone
+    }
+
+    /// Takes in what is wanted now.
+    pub fn follow(&mut self, held: Option<&Held>) -> InForce {
+        let LocalSet { apps, sources, retired } = &self.local;
+        if held.is_none() && apps.is_empty() && retired.is_empty() {
+            return InForce { desired: None, noted: false };
+        }
+        let cloud = held.map(|held| &held.set);
+        let mut set = apps.clone();
+        self.sources = sources.clone();
+        for (key, payload) in cloud.into_iter().flatten() {
+            set.insert(key.clone(), payload.clone());
+            self.sources.insert(key.clone(), Source::Cloud);
+        }
+        let Decoded { mut desired, uids } = self.read(&set);
+        desired.complete = held.is_some();
+        desired.retired = retired.iter().filter(|key| !set.contains_key(*key)).cloned().collect();
+        self.uids = uids;
+        let wanted = set.into_iter().filter_map(|(key, payload)| {
+            let (revision, fault) = match desired.apps.get(&key)? {
+                DesiredApp::Valid(app) => (app.revision.clone(), None),
+                DesiredApp::Unsupported { revision, why } => {
+                    (revision.clone(), Some(Fault { reason: reasons::UNSUPPORTED, why: why.clone() }))
+                }
+                DesiredApp::Refused { revision, why } => {
+                    (revision.clone(), Some(Fault { reason: reasons::POLICY_REFUSED, why: why.clone() }))
+                }
+            };
+            let print = decode::print(&key, &payload);
+            Some((key, Wanted { payload, print, revision, fault }))
+        });
+        let noted = self.trials.follow(wanted.collect());
+        let fallbacks = self.read(&self.trials.fallbacks());
+        desired.apps.extend(fallbacks.desired.apps);
+        InForce { desired: Some(desired), noted }
+    }
+
+    /// Reads payloads, and holds them against what the owner allows.
+    fn read(&self, set: &PayloadSet) -> Decoded {
+        let Premises { host, policy, manifests: _ } = &self.premises;
+        let host = Host { ip: facts::addresses().into_iter().next().or(host.ip), ..host.clone() };
+        let mut decoded = decode::desired(&self.node, &host, set);
+        for app in decoded.desired.apps.values_mut() {
+            if let DesiredApp::Valid(valid) = app
+                && let Err(refusal) = policy.judge(valid)
+            {
+                let revision = valid.revision.clone();
+                *app = DesiredApp::Refused { revision, why: refusal.to_string() };
+            }
+        }
+        decoded
+    }
+
+    /// Where an app comes from; of one that is going, where it came from as far as that is known.
+    pub fn source(&self, key: &AppKey) -> Source {
+        let retired = self.local.retired.contains(key);
+        self.sources.get(key).copied().unwrap_or(if retired { Source::Local } else { Source::Cloud })
+    }
+
+    /// The statuses of a plan, as trials have it.
+    pub fn amend(&self, statuses: &mut [AppStatus]) {
+        statuses.iter_mut().for_each(|status| self.trials.amend(status));
+    }
+}
