@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::admin::{self, Desk};
 use crate::config::Config;
 use crate::engine::{Docker, Engine as _};
 use crate::manifests::{self, Manifests, Site};
@@ -111,6 +112,14 @@ async fn serve(
     let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
     // Before the supervisor takes the apps of now, so that no change is lost in between.
     let sources = sources.with_local(manifests.subscribe());
+    let desk = Desk {
+        node: greeting.node.to_string(),
+        controller: config.controller.to_string(),
+        standing: taps.node(),
+        apps: taps.standings(),
+        manifests: manifests.clone(),
+    };
+    let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
     let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
     let first_round = supervisor.first_round.clone();
 
@@ -119,12 +128,16 @@ async fn serve(
         let _ = tokio::time::timeout(FIRST_ROUND_WAIT, first_round.cancelled()).await;
         uplink::run(config.controller, link).await;
     });
+    let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
     tokio::select! {
         () = supervisor.run(sources) => {}
         () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
             warn!("a step under way was left to Docker");
         }
+    }
+    if let Some(door) = door {
+        door.abort();
     }
     folder.abort();
     watch.abort();
