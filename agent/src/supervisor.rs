@@ -209,10 +209,8 @@ impl<E: Engine> Supervisor<E> {
                 self.hand_over();
             }
             Event::Wake => {
-                let now = self.clock.now();
-                let waits =
-                    self.wake_at.is_some_and(|moment| moment > now) && self.looks.retry_at().is_none();
-                if !waits {
+                let (now, retry) = (self.clock.now(), self.looks.retry_at());
+                if [self.wake_at, retry].into_iter().flatten().any(|moment| moment <= now) {
                     self.wake_at = None;
                     self.looks.want();
                 }
@@ -231,6 +229,17 @@ impl<E: Engine> Supervisor<E> {
         if self.ending.is_cancelled() {
             return;
         }
+        let due = std::mem::take(&mut self.report_due);
+        if due {
+            self.reconcile_probes();
+        }
+        if due && let Some(plan) = self.plan() {
+            // Its moment came between two looks; acting takes a fresh one.
+            if plan.apps.values().any(|app| !app.actions.is_empty()) {
+                self.looks.want();
+            }
+            self.report(&plan);
+        }
         if let Some(desired) = self.desired.clone()
             && self.looks.begin(self.clock.now())
         {
@@ -239,13 +248,6 @@ impl<E: Engine> Supervisor<E> {
                 let observed = engine.observe(desired.clone()).await;
                 let _ = looked.send((desired, observed)).await;
             });
-        }
-        let due = std::mem::take(&mut self.report_due);
-        if due {
-            self.reconcile_probes();
-        }
-        if due && let Some(plan) = self.plan() {
-            self.report(&plan);
         }
         self.link.send_health_if_changed(self.wants.uids());
         self.tell_node();

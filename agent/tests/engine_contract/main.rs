@@ -9,3 +9,4 @@ mod on_docker;
 mod probing;
 mod scenario;
 mod supervision;
+mod updates;

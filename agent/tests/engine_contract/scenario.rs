@@ -49,6 +49,12 @@ impl App {
         self.wire.template.as_mut().expect("a template")
     }
 
+    /// With a limit to how long a change may take.
+    pub fn with_deadline(mut self, seconds: u32) -> Self {
+        self.wire.progress_deadline_seconds = seconds;
+        self
+    }
+
     pub fn with_host_port(mut self, port: NonZeroU16) -> Self {
         let port = wire::Port { container_port: 80, host_port: port.get().into(), ..Default::default() };
         self.template().containers[0].ports.push(port);

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::engine::Engine as _;
-use skerry_agent::store::{Loaded, Store};
-use skerry_agent::supervisor::{Greeting, Supervisor, sources};
+use skerry_agent::manifests::{Manifests, Site};
+use skerry_agent::store::{Loaded, Store, Stored};
+use skerry_agent::supervisor::{Greeting, Premises, Standings, Supervisor, sources};
 use skerry_agent::uplink::{LinkEvent, OUTBOX};
-use skerry_agent_core::{Frame, Held, Session, SetCaps};
+use skerry_agent_core::{Frame, Held, Policy, Session, SetCaps};
 use skerry_proto::{caps, wire};
 use skerry_terms::{AppKey, Payload, Phase};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::agent_message::Kind;
@@ -19,38 +20,46 @@ use crate::fake::{Fake, Fault};
 use crate::scenario::{App, app, held};
 
 /// One life of an agent on a box.
-struct Agent {
+pub struct Agent {
     link: mpsc::Sender<LinkEvent>,
     end: CancellationToken,
     tasks: [JoinHandle<()>; 2],
+    pub manifests: Arc<Manifests>,
+    pub standings: watch::Receiver<Arc<Standings>>,
 }
 
 /// A box: its engine and its disk outlive agents.
-struct Node {
-    fake: Fake,
-    dir: tempfile::TempDir,
+pub struct Node {
+    pub fake: Fake,
+    pub dir: tempfile::TempDir,
+    /// What its owner allows.
+    pub policy: Policy,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let fake = Fake::new();
         fake.has_image("busybox:1");
-        Self { fake, dir: tempfile::tempdir().expect("a folder") }
+        Self { fake, dir: tempfile::tempdir().expect("a folder"), policy: Policy::default() }
     }
 
-    fn with_state(held: &Held) -> Self {
+    pub fn with_state(held: &Held) -> Self {
         let node = Self::new();
-        Store::open(node.dir.path()).expect("opened").save(held).expect("saved");
+        Store::open(node.dir.path()).expect("opened").save(&held.clone().into()).expect("saved");
         node
     }
 
-    fn start(&self) -> Agent {
+    pub fn start(&self) -> Agent {
         let store = Store::open(self.dir.path()).expect("opened");
-        let held = match store.load().expect("loaded") {
-            Loaded::Held(held) => Some(held),
-            Loaded::Missing | Loaded::Corrupt { .. } => None,
+        let Stored { held, notes } = match store.load().expect("loaded") {
+            Loaded::Stored(stored) => stored,
+            Loaded::Missing | Loaded::Corrupt { .. } => Stored::default(),
         };
         let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
+        let store = Arc::new(store);
+        let folder = self.dir.path().join("manifests");
+        let manifests = Manifests::open(store.clone(), Some(folder), Site::default()).expect("opened");
+        let manifests = Arc::new(manifests);
         let end = CancellationToken::new();
         let (sources, taps, signals, link) = sources(end.clone());
         let greeting = Greeting {
@@ -59,14 +68,20 @@ impl Node {
             state_corrupt: String::new(),
         };
         let engine = Arc::new(self.fake.clone());
-        let supervisor = Supervisor::new(engine.clone(), Arc::new(store), session, greeting, taps);
+        let premises = Premises {
+            policy: self.policy.clone(),
+            manifests: Some(manifests.clone()),
+            ..Premises::default()
+        };
+        let (sources, standings) = (sources.with_local(manifests.subscribe()), taps.standings());
+        let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
         let tasks =
             [tokio::spawn(supervisor.run(sources)), tokio::spawn(async move { engine.watch(signals).await })];
-        Agent { link, end, tasks }
+        Agent { link, end, tasks, manifests, standings }
     }
 
     /// Waits until the containers are as a test wants them, with a bound.
-    async fn until(&self, what: &str, holds: impl Fn(&Fake) -> bool) {
+    pub async fn until(&self, what: &str, holds: impl Fn(&Fake) -> bool) {
         for _ in 0..20_000 {
             if holds(&self.fake) {
                 return;
@@ -77,13 +92,13 @@ impl Node {
     }
 
     /// Lets everything that is under way come to rest.
-    async fn rest(&self) {
+    pub async fn rest(&self) {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 
 impl Agent {
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.end.cancel();
         for task in self.tasks {
             tokio::time::timeout(Duration::from_secs(2), task)
@@ -93,7 +108,7 @@ impl Agent {
         }
     }
 
-    async fn connect(&self) -> Controller {
+    pub async fn connect(&self) -> Controller {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let (close, closed) = oneshot::channel();
         self.link.send(LinkEvent::Up { outbox, close }).await.expect("the agent runs");
@@ -106,7 +121,7 @@ impl Agent {
 }
 
 /// The other end of a link.
-struct Controller {
+pub struct Controller {
     link: mpsc::Sender<LinkEvent>,
     inbox: mpsc::Receiver<wire::AgentMessage>,
     closed: oneshot::Receiver<String>,
@@ -117,7 +132,7 @@ impl Controller {
         self.link.send(LinkEvent::Received(frame)).await.expect("the agent runs");
     }
 
-    async fn send_set(&self, held: Held) {
+    pub async fn send_set(&self, held: Held) {
         self.say(Frame::Begin { generation: held.generation.clone(), base: None, accept_past: false }).await;
         for (key, payload) in &held.set {
             let (key, payload): (AppKey, Payload) = (key.clone(), payload.clone());
@@ -132,7 +147,11 @@ impl Controller {
     }
 
     /// The first status of an app that satisfies.
-    async fn status(&mut self, name: &str, satisfies: impl Fn(&wire::AppStatus) -> bool) -> wire::AppStatus {
+    pub async fn status(
+        &mut self,
+        name: &str,
+        satisfies: impl Fn(&wire::AppStatus) -> bool,
+    ) -> wire::AppStatus {
         loop {
             if let Kind::Status(report) = self.receive().await
                 && let Some(app) = report.apps.into_iter().find(|app| app.name == name && satisfies(app))
@@ -142,7 +161,7 @@ impl Controller {
         }
     }
 
-    async fn ack(&mut self) -> wire::Ack {
+    pub async fn ack(&mut self) -> wire::Ack {
         loop {
             if let Kind::Ack(ack) = self.receive().await {
                 return ack;
@@ -151,11 +170,11 @@ impl Controller {
     }
 }
 
-fn is(phase: Phase) -> impl Fn(&wire::AppStatus) -> bool {
+pub fn is(phase: Phase) -> impl Fn(&wire::AppStatus) -> bool {
     move |status| Phase::from(status.phase()) == phase
 }
 
-fn web(argument: &str) -> App {
+pub fn web(argument: &str) -> App {
     app("web", &["busybox:1"], argument)
 }
 
@@ -215,7 +234,7 @@ async fn a_set_is_stored_acknowledged_and_run() {
     assert!(status.observed_at_millis > 0);
     agent.stop().await;
     let store = Store::open(node.dir.path()).expect("opened");
-    assert_eq!(store.load().expect("loaded"), Loaded::Held(held(1, &[web("1")])));
+    assert_eq!(store.load().expect("loaded"), Loaded::Stored(held(1, &[web("1")]).into()));
 }
 
 #[tokio::test(start_paused = true)]
