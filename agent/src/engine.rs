@@ -3,16 +3,23 @@
 //!
 //! Architecture Invariant: bollard is named in this folder and nowhere else.
 
+mod auth;
 mod create;
 mod docker;
 mod events;
 mod exec;
 pub mod execute;
+mod hooks;
+mod hosts;
 mod inspect;
+mod last_words;
 mod listeners;
 mod observe;
 mod pause;
 mod refusal;
+mod streams;
+mod update;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,6 +35,8 @@ use tokio::sync::mpsc;
 
 pub use docker::Docker;
 pub use exec::Ran;
+pub use streams::{Chunk, Chunks, Interactive, LogOptions};
+pub use volumes::{Folders, HostPathRule};
 
 /// What the agent needs of a container engine. Every call ends within a bound.
 pub trait Engine: Send + Sync + 'static {
@@ -120,6 +129,12 @@ pub enum EngineError {
     /// The image of a container to create is not on the box.
     #[error("{message}")]
     NoImage { message: String },
+    /// What the spec refers to on the box, or says of the image, cannot be honoured: no container was created.
+    #[error("{message}")]
+    Config { message: String },
+    /// A volume could not be made ready.
+    #[error("{message}")]
+    Mount { message: String },
     /// Docker or the registry said no, in these words.
     #[error("{message}")]
     Refused { message: String },

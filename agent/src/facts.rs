@@ -69,7 +69,8 @@ fn count_ranges(text: &str) -> Option<u32> {
         .try_fold(0u32, |sum, count| sum.checked_add(count?))
 }
 
-fn memory_bytes() -> u64 {
+/// The memory of the box. 0 when the kernel does not say.
+pub fn memory_bytes() -> u64 {
     let text = read("/proc/meminfo");
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib: Option<u64> = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());

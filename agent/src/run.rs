@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Desk};
 use crate::config::Config;
-use crate::engine::{Docker, Engine as _};
+use crate::engine::{Docker, Engine as _, Folders};
 use crate::manifests::{self, Manifests, Site};
 use crate::store::{Loaded, Store, StoreError, Stored};
 use crate::supervisor::{Greeting, Premises, Supervisor, sources};
@@ -101,7 +101,7 @@ async fn serve(
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
     let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
-    let engine = Arc::new(Docker::new(&config.docker_socket));
+    let engine = Arc::new(Docker::new(&config.docker_socket, Folders::new(&config.state_dir)));
     let (sources, taps, signals, link) = sources(end.clone());
     let facts = facts::node_facts();
     let capacity = Capacity {

@@ -4,6 +4,7 @@
 mod container;
 mod env;
 mod probe;
+mod qos;
 mod security;
 mod volume;
 
@@ -19,6 +20,7 @@ use skerry_terms::{AppKey, ContainerName, NodeName};
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
 pub use env::{EnvValue, EnvVar, Sensitive};
 pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
+pub use qos::Qos;
 pub use security::{Seccomp, Security};
 pub use volume::{File, HostPathType, Mount, Reclaim, Volume};
 

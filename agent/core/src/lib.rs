@@ -27,7 +27,7 @@ pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,
     Handler, Hook, Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe,
-    ProbeKind, Probes, Protocol, PullPolicy, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme,
+    ProbeKind, Probes, Protocol, PullPolicy, Qos, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme,
     Seccomp, Security, Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp,
     Volume,
 };

@@ -21,8 +21,8 @@ use skerry_terms::{AppKey, NodeName, reasons};
 
 use crate::{
     Container, ContainerId, Desired, DesiredApp, Device, Dns, File, Hook, HostPort, Memory, Monotonic,
-    Observed, ObservedContainer, Port, RegistryAuth, Resources, Role, Security, Sensitive, SpecHash, Step,
-    TerminationMessage, Volume, World,
+    Observed, ObservedContainer, Port, Qos, RegistryAuth, Resources, Role, Security, Sensitive, SpecHash,
+    Step, TerminationMessage, Volume, World,
 };
 
 use crate::unit::units;
@@ -165,6 +165,8 @@ pub struct CreateSpec {
     /// Ports to expose, and those of the node that lead to them.
     pub ports: Vec<Port>,
     pub resources: Resources,
+    /// The class of the whole app: which of the box's processes the kernel ends first.
+    pub qos: Qos,
     /// What the `skerry.dev/NAME` resources that it has stand for; by NAME, with how much of it it has.
     pub devices: BTreeMap<String, (u64, Device)>,
     /// Volumes that the container mounts, in the order of the spec. For a sandbox those that it must hold.
@@ -219,8 +221,10 @@ pub enum Namespace {
 pub struct NetworkOwner {
     pub hostname: String,
     pub dns: Dns,
-    /// Lines of /etc/hosts: the spec's host aliases, then the names of other apps as they are at the time of creation.
+    /// Lines of /etc/hosts: the spec's host aliases.
     pub hosts: Vec<(String, IpAddr)>,
+    /// Names of other apps as they are at the time of creation. [`Action::Names`] replaces them later.
+    pub names: BTreeMap<String, IpAddr>,
     pub sysctls: BTreeMap<String, String>,
 }
 

@@ -1,35 +1,41 @@
 //! The real engine: Docker through its socket. Each call has a bound of its own, and what Docker means by "already so" counts as done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::SystemVersion;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt};
 use skerry_agent_core::{
-    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources,
+    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources, registry,
 };
-use skerry_terms::{AppKey, Chain};
+use skerry_terms::{AppKey, Chain, labels};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::info;
 
+use super::create::prepare::{off_thread, prepare};
 use super::inspect::Inspected;
 use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
-use super::{Engine, EngineError, Ran, Signal, create, events, observe, pause};
+use super::{
+    Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, update,
+    volumes,
+};
 
 /// A question that Docker answers from memory.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Creating, starting and removing touch disks, which can be slow flash.
-const WORK_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const WORK_TIMEOUT: Duration = Duration::from_secs(120);
 /// On top of a container's own grace period.
-const STOP_MARGIN: Duration = Duration::from_secs(30);
+pub(super) const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// A pull without any progress for this long is dead. The whole pull may take hours on a thin link.
 const PULL_IDLE: Duration = Duration::from_secs(120);
 /// Containers that are created, started or removed at once. More would make each slower, on both sides of the socket.
@@ -41,8 +47,8 @@ const LIBRARY_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 #[derive(Debug)]
 pub struct Docker {
     socket: PathBuf,
-    /// Number of the box's processors: the largest CPU limit that Docker takes.
-    cores: u64,
+    pub(super) machine: create::Machine,
+    pub(super) folders: Folders,
     /// Speaks the daemon's API version. Absent until the daemon has answered, and after it went away: its successor may be another
     /// version.
     client: Mutex<Option<bollard::Docker>>,
@@ -67,11 +73,12 @@ pub(super) async fn bounded<T>(
 }
 
 impl Docker {
-    /// `socket` is the path of Docker's socket. Nothing is connected yet.
-    pub fn new(socket: &Path) -> Self {
+    /// `socket` is the path of Docker's socket. Nothing is connected yet, and no folder is made.
+    pub fn new(socket: &Path, folders: Folders) -> Self {
         Self {
             socket: socket.to_owned(),
-            cores: u64::from(crate::facts::cpu_count()),
+            machine: create::Machine::read(),
+            folders,
             client: Mutex::new(None),
             inspected: Mutex::new(Inspected::default()),
             workers: Semaphore::new(WORKERS),
@@ -91,6 +98,16 @@ impl Docker {
             Ok(Err(error)) => return Err(EngineError::Unavailable { message: self.unreachable(&error) }),
             Err(_elapsed) => return Err(EngineError::TimedOut { after: ASK_TIMEOUT }),
         };
+        let client = client.with_request_modifier(|mut request| {
+            if let Some(encoded) = request.headers_mut().get_mut(auth::HEADER)
+                && let Ok(text) = encoded.to_str()
+                && let Ok(mut fixed) = http::HeaderValue::from_str(&auth::for_urls(text))
+            {
+                fixed.set_sensitive(true);
+                *encoded = fixed;
+            }
+            request
+        });
         *lock(&self.client) = Some(client.clone());
         Ok(client)
     }
@@ -123,8 +140,41 @@ impl Docker {
         let found = bounded(ASK_TIMEOUT, client.inspect_container(&spec.name, None)).await;
         let labels = found.ok().and_then(|found| found.config).and_then(|config| config.labels);
         labels.is_some_and(|found| {
-            create::all_labels(spec).iter().all(|(key, value)| found.get(key) == Some(value))
+            create::identity(spec).iter().all(|(key, value)| found.get(key) == Some(value))
         })
+    }
+
+    async fn pull_with(
+        &self,
+        client: &bollard::Docker,
+        image: &str,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), EngineError> {
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+        drain(client.create_image(Some(options), None, credentials)).await
+    }
+
+    /// Removes the volumes that Docker holds for an app of this agent's.
+    async fn remove_volumes(&self, app: &AppKey) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let label = |key: &str, value: &str| format!("{key}={value}");
+        let ours = vec![
+            label(labels::HOME, &self.folders.home()),
+            label(labels::NAMESPACE, app.namespace()),
+            label(labels::APP, app.name()),
+        ];
+        let options = ListVolumesOptionsBuilder::default().filters(&HashMap::from([("label", ours)])).build();
+        let found = bounded(ASK_TIMEOUT, client.list_volumes(Some(options))).await?;
+        for volume in found.volumes.unwrap_or_default() {
+            let remove = async {
+                match client.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
+                    Err(error) if status(&error) == Some(NOT_FOUND) => Ok(()),
+                    other => other,
+                }
+            };
+            bounded(WORK_TIMEOUT, remove).await?;
+        }
+        Ok(())
     }
 
     /// Gives Docker the sandbox's image.
@@ -182,23 +232,32 @@ impl Engine for Docker {
         }
     }
 
-    async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
+    async fn pull(&self, image: &str, auths: &[RegistryAuth]) -> Result<(), EngineError> {
         let client = self.client().await?;
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
-        drain(client.create_image(Some(options), None, None)).await
+        let mut refusal = None;
+        for auth in registry::credentials(auths, image) {
+            match self.pull_with(&client, image, Some(auth::credentials(auth))).await {
+                Err(error @ EngineError::Refused { .. }) => refusal = refusal.or(Some(error)),
+                other => return other,
+            }
+        }
+        // An image that everybody may have is not lost by credentials that are outdated. What the registry said to the best of them says more
+        // than what it says to nobody.
+        match (self.pull_with(&client, image, None).await, refusal) {
+            (Err(EngineError::Refused { .. }), Some(refusal)) => Err(refusal),
+            (other, _) => other,
+        }
     }
 
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
         let client = self.client().await?;
+        let body = create::body(spec, prepare(self, &client, spec).await?, self.machine);
         let create = async || {
             let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-            tokio::time::timeout(
-                WORK_TIMEOUT,
-                client.create_container(Some(options), create::body(spec, self.cores)),
-            )
-            .await
-            .unwrap_or(Err(Error::RequestTimeoutError))
+            tokio::time::timeout(WORK_TIMEOUT, client.create_container(Some(options), body.clone()))
+                .await
+                .unwrap_or(Err(Error::RequestTimeoutError))
         };
         let mut result = create().await;
         // The sandbox's image is imported when Docker misses it, not asked for before: it is missing once in a box's life.
@@ -222,22 +281,15 @@ impl Engine for Docker {
         bounded(WORK_TIMEOUT, self.client().await?.start_container(name, None)).await
     }
 
-    async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<(), EngineError> {
-        let client = self.client().await?;
-        let timeout = lock(&self.inspected).grace(id).saturating_add(STOP_MARGIN);
-        let stop = async {
-            match client.stop_container(&id.0, None).await {
-                Err(error) if status(&error) == Some(NOT_FOUND) => Ok(()),
-                other => other,
-            }
-        };
-        bounded(timeout, stop).await
+    async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError> {
+        hooks::stop(self, id, grace).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
         let client = self.client().await?;
         let options = RemoveContainerOptionsBuilder::default().v(true).build();
+        let message = lock(&self.inspected).message(id);
         let remove = async {
             match client.remove_container(&id.0, Some(options)).await {
                 Err(error) if status(&error) == Some(NOT_FOUND) => Ok(()),
@@ -256,15 +308,21 @@ impl Engine for Docker {
                 Ok(()) => Ok(()),
             }
         };
-        bounded(WORK_TIMEOUT, remove).await
-    }
-
-    async fn project(&self, _projection: &Projection) -> Result<(), EngineError> {
+        bounded(WORK_TIMEOUT, remove).await?;
+        // Of a container that was not looked at before, the file goes with the app.
+        if let Some(message) = message {
+            volumes::forget_message(&message);
+        }
         Ok(())
     }
 
-    async fn hook(&self, _name: &str, _hook: &Hook) -> Result<(), EngineError> {
-        Ok(())
+    async fn project(&self, projection: &Projection) -> Result<(), EngineError> {
+        let (folders, projection) = (self.folders.clone(), projection.clone());
+        off_thread(move || volumes::project(&folders, &projection)).await
+    }
+
+    async fn hook(&self, name: &str, hook: &Hook) -> Result<(), EngineError> {
+        hooks::run(self, name, hook).await
     }
 
     async fn exec(
@@ -276,16 +334,30 @@ impl Engine for Docker {
         Docker::exec(self, &id.0, command, timeout).await
     }
 
-    async fn update(&self, _id: &ContainerId, _resources: &Resources) -> Result<(), EngineError> {
-        Ok(())
+    async fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), EngineError> {
+        update::update(self, id, resources).await
     }
 
-    async fn names(&self, _id: &ContainerId, _names: &BTreeMap<String, IpAddr>) -> Result<(), EngineError> {
-        Ok(())
+    async fn names(&self, id: &ContainerId, names: &BTreeMap<String, IpAddr>) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let found = bounded(ASK_TIMEOUT, client.inspect_container(&id.0, None)).await?;
+        let refuse = |why: String| EngineError::Refused {
+            message: format!("cannot change the names of other apps in container {id}: {why}"),
+        };
+        let path = found
+            .hosts_path
+            .filter(|path| !path.is_empty())
+            .ok_or_else(|| refuse("docker does not say where its /etc/hosts is; does it run?".to_owned()))?;
+        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        let created = labels.get(labels::APP_NAMES).and_then(|text| serde_json::from_str(text).ok());
+        hosts::patch(Path::new(&path), &created.unwrap_or_default(), names)
+            .map_err(|error| refuse(format!("{path}: {error}")))
     }
 
-    async fn discard(&self, _app: &AppKey) -> Result<(), EngineError> {
-        Ok(())
+    async fn discard(&self, app: &AppKey) -> Result<(), EngineError> {
+        self.remove_volumes(app).await?;
+        let (folders, app) = (self.folders.clone(), app.clone());
+        off_thread(move || volumes::discard(&folders, &app)).await
     }
 
     async fn watch(&self, signals: mpsc::Sender<Signal>) {
@@ -312,7 +384,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_socket_is_named_with_what_to_do() {
-        let docker = Docker::new(Path::new("/nonexistent/docker.sock"));
+        let docker =
+            Docker::new(Path::new("/nonexistent/docker.sock"), Folders::new(Path::new("/nonexistent")));
         let EngineError::Unavailable { message } = docker.client().await.expect_err("no docker") else {
             panic!("not unavailable")
         };

@@ -146,6 +146,8 @@ fn reason(action: &Action, error: &EngineError) -> &'static str {
     match (action, error) {
         (Action::Pull { .. }, _) => reasons::IMAGE_PULL_FAILED,
         (Action::Create(_) | Action::Start { .. }, EngineError::PortTaken { .. }) => reasons::PORT_CONFLICT,
+        (Action::Create(_), EngineError::Config { .. }) => reasons::CREATE_CONFIG_ERROR,
+        (Action::Create(_), EngineError::Mount { .. }) => reasons::MOUNT_FAILED,
         (Action::Create(_), _) => reasons::CREATE_FAILED,
         (Action::Start { .. }, _) => reasons::START_FAILED,
         (Action::Project(_) | Action::Names { .. }, _) => reasons::MOUNT_FAILED,

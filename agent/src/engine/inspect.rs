@@ -2,16 +2,15 @@
 //! event names the container. So a box at rest is not asked.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use jiff::Timestamp;
-use skerry_agent_core::{ContainerId, ContainerState, WallMillis};
+use skerry_agent_core::{ContainerId, ContainerState, Resources, WallMillis};
+use skerry_terms::labels;
 
 use super::EngineError;
-
-/// Docker's own grace period, for a container whose label we cannot have read.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+use super::create::{FALLBACK_TO_LOGS, Limits, from_label};
 
 /// What the last inspection of a container said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +18,13 @@ pub(super) struct Details {
     pub state: ContainerState,
     /// `host`, `bridge`, `container:ID`.
     pub network_mode: String,
-    grace: Duration,
+    pub limits: Limits,
+    /// What was asked for when it was created.
+    pub asked: Resources,
+    /// The file in which it leaves its last words.
+    pub message: Option<PathBuf>,
+    /// The end of its log stands in for an empty file, when it failed.
+    pub falls_back_to_log: bool,
 }
 
 /// The details of our containers, by id.
@@ -30,6 +35,8 @@ pub(super) struct Inspected {
     /// Named by an event since the last look began.
     changed: HashSet<String>,
     all_changed: bool,
+    /// What was last asked for of containers that were changed in place. Forgotten when the agent ends: then it asks once more.
+    asked: HashMap<String, Resources>,
     /// Containers whose labels are garbled, so that each is warned about once.
     pub warned: HashSet<String>,
 }
@@ -61,17 +68,36 @@ impl Inspected {
     /// A look ends: these are the containers that are ours.
     pub fn end(&mut self, known: HashMap<String, (String, Details)>, is_there: impl Fn(&str) -> bool) {
         self.warned.retain(|id| is_there(id));
+        self.asked.retain(|id, _| known.contains_key(id));
         self.known = known;
     }
 
-    /// The grace period that the container was created with.
-    pub fn grace(&self, id: &ContainerId) -> Duration {
-        self.known.get(&id.0).map_or(DEFAULT_GRACE, |(_, details)| details.grace)
+    /// A container was changed in place.
+    pub fn asked(&mut self, id: &ContainerId, resources: Resources) {
+        self.asked.insert(id.0.clone(), resources);
+        self.forget(&id.0);
+    }
+
+    /// What a container has, in the words in which it was asked for, as long as Docker's figures agree.
+    pub fn resources(&self, id: &ContainerId, details: &Details, cores: u64) -> Resources {
+        let asked = self.asked.get(&id.0).into_iter().chain([&details.asked]);
+        let agreed = asked.copied().find(|asked| details.limits.are(asked, cores));
+        agreed.unwrap_or_else(|| details.limits.to_resources())
+    }
+
+    /// The file for a container's last words, as far as the container was looked at.
+    pub fn message(&self, id: &ContainerId) -> Option<PathBuf> {
+        self.known.get(&id.0).and_then(|(_, details)| details.message.clone())
     }
 }
 
-/// Reads what the planner needs from an inspection. Fails when Docker leaves out what must not be guessed.
-pub(super) fn details(response: ContainerInspectResponse) -> Result<Details, EngineError> {
+/// Reads what the planner needs from an inspection. Fails when Docker leaves out what must not be guessed. `is_message` knows the files that the
+/// agent gives containers for their last words.
+pub(super) fn details(
+    response: ContainerInspectResponse,
+    cores: u64,
+    is_message: impl Fn(&Path) -> bool,
+) -> Result<Details, EngineError> {
     let name = response.name.unwrap_or_default();
     let missing = |what: &str| EngineError::Refused {
         message: format!("docker does not say {what} of container {name}"),
@@ -100,12 +126,17 @@ pub(super) fn details(response: ContainerInspectResponse) -> Result<Details, Eng
         ContainerStateStatusEnum::DEAD => ContainerState::Dead,
         ContainerStateStatusEnum::EMPTY => return Err(missing("the state")),
     };
-    let grace =
-        response.config.and_then(|config| config.stop_timeout).and_then(|grace| u64::try_from(grace).ok());
+    let labels = response.config.and_then(|config| config.labels).unwrap_or_default();
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    let host = response.host_config.unwrap_or_default();
+    let sources = response.mounts.into_iter().flatten().filter_map(|mount| mount.source).map(PathBuf::from);
     Ok(Details {
         state,
-        network_mode: response.host_config.and_then(|host| host.network_mode).unwrap_or_default(),
-        grace: grace.map_or(DEFAULT_GRACE, Duration::from_secs),
+        limits: Limits::of(&host, cores),
+        asked: from_label(label(labels::RESOURCES)),
+        message: sources.into_iter().find(|source| is_message(source)),
+        falls_back_to_log: label(labels::TERMINATION_MESSAGE_POLICY) == Some(FALLBACK_TO_LOGS),
+        network_mode: host.network_mode.unwrap_or_default(),
     })
 }
 
@@ -117,13 +148,23 @@ fn time(text: &str) -> Option<WallMillis> {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::{ContainerConfig, HostConfig, MountPoint};
+
+    use super::super::create::limits;
     use super::*;
+
+    fn read(response: ContainerInspectResponse) -> Result<Details, EngineError> {
+        details(response, 2, |path| path.starts_with("/state"))
+    }
 
     fn known(id: &str, state: &str) -> HashMap<String, (String, Details)> {
         let details = Details {
             state: ContainerState::Created,
             network_mode: String::new(),
-            grace: Duration::from_secs(3),
+            limits: limits(&Resources::default(), 2),
+            asked: Resources::default(),
+            message: None,
+            falls_back_to_log: false,
         };
         HashMap::from([(id.to_owned(), (state.to_owned(), details))])
     }
@@ -169,10 +210,9 @@ mod tests {
             }),
             ..Default::default()
         };
-        assert!(details(running(None)).is_err());
-        let details = details(running(Some("1970-01-01T00:00:01Z"))).expect("details");
+        assert!(read(running(None)).is_err());
+        let details = read(running(Some("1970-01-01T00:00:01Z"))).expect("details");
         assert_eq!(details.state, ContainerState::Running { started_at: WallMillis(1000) });
-        assert_eq!(details.grace, DEFAULT_GRACE);
     }
 
     #[test]
@@ -186,10 +226,51 @@ mod tests {
         };
         let response = ContainerInspectResponse { state: Some(state), ..Default::default() };
         let ContainerState::Exited { exit_code: 255, started_at, finished_at, .. } =
-            details(response).expect("details").state
+            read(response).expect("details").state
         else {
             panic!("not exited")
         };
         assert_eq!((started_at, finished_at), (WallMillis(1000), WallMillis(1000)));
+    }
+
+    #[test]
+    fn what_was_asked_for_is_told_while_docker_agrees() {
+        let number = std::num::NonZeroU64::new;
+        // Docker's least is ten times as much.
+        let asked = Resources {
+            cpu_limit_millis: number(1),
+            memory_request_bytes: number(7),
+            ..Resources::default()
+        };
+        let response = |nano_cpus| ContainerInspectResponse {
+            state: Some(bollard::models::ContainerState {
+                status: Some(ContainerStateStatusEnum::CREATED),
+                ..Default::default()
+            }),
+            config: Some(ContainerConfig {
+                labels: Some(HashMap::from([(
+                    labels::RESOURCES.to_owned(),
+                    r#"{"cpuLimitMillis":1,"memoryRequestBytes":7}"#.to_owned(),
+                )])),
+                ..Default::default()
+            }),
+            host_config: Some(HostConfig { nano_cpus, cpu_shares: Some(2), ..Default::default() }),
+            mounts: Some(vec![
+                MountPoint { source: Some("/data".to_owned()), ..Default::default() },
+                MountPoint { source: Some("/state/message".to_owned()), ..Default::default() },
+            ]),
+            ..Default::default()
+        };
+        let mut inspected = Inspected::default();
+        let id = ContainerId("a".to_owned());
+        let created = read(response(Some(10_000_000))).expect("details");
+        assert_eq!(created.message.as_deref(), Some(Path::new("/state/message")));
+        assert_eq!(inspected.resources(&id, &created, 2), asked);
+        let by_hand = read(response(Some(500_000_000))).expect("details");
+        let found = Resources { cpu_limit_millis: number(500), ..Resources::default() };
+        assert_eq!(inspected.resources(&id, &by_hand, 2), found);
+        let updated = Resources { memory_request_bytes: number(9), ..found };
+        inspected.asked(&id, updated);
+        assert_eq!(inspected.resources(&id, &by_hand, 2), updated);
     }
 }

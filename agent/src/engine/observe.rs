@@ -2,10 +2,13 @@
 //! any part is no look.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummary, PortSummaryTypeEnum};
+use bollard::models::{
+    ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, PortSummary, PortSummaryTypeEnum,
+};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt, TryStreamExt, stream};
 use skerry_agent_core::{
@@ -18,7 +21,7 @@ use tracing::warn;
 use super::docker::{ASK_TIMEOUT, Docker, bounded, lock};
 use super::inspect::{Details, details};
 use super::refusal::{NOT_FOUND, status};
-use super::{EngineError, listeners};
+use super::{EngineError, last_words, listeners, volumes};
 
 /// Calls under way at once: enough to hide Docker's latency, few enough for a small box.
 const CALLS: usize = 8;
@@ -49,6 +52,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
             Seen::Foreign => {}
             Seen::Ours(details) => {
                 container.state = details.state.clone();
+                container.resources = lock(&docker.inspected).resources(&id, &details, docker.machine.cores);
                 set_network(&mut container, &details.network_mode);
                 known.insert(id.0.clone(), (state, details));
             }
@@ -84,7 +88,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .buffered(CALLS)
         .try_collect()
         .await?;
-    Ok(World { containers, images, unclear, listeners, kept: BTreeSet::new() })
+    Ok(World { containers, images, unclear, listeners, kept: volumes::kept(&docker.folders) })
 }
 
 fn asks_for_ports(desired: &Desired) -> bool {
@@ -112,7 +116,8 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
     let names = summary.names.unwrap_or_default();
     let name = names.iter().map(|name| name.trim_start_matches('/')).find(|name| !name.contains('/'));
     let name = name.unwrap_or_default().to_owned();
-    let owner = match owner(node, &summary.labels.unwrap_or_default()) {
+    let labels = summary.labels.unwrap_or_default();
+    let owner = match owner(node, &labels) {
         Ok(owner) => owner,
         Err(why) => {
             if lock(&docker.inspected).warned.insert(id.clone()) {
@@ -129,9 +134,15 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
         ports: ports(summary.ports.unwrap_or_default()),
         host_network: false,
         joined: None,
-        ip: None,
+        ip: summary
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .and_then(|networks| networks.values().find_map(address)),
         resources: Resources::default(),
-        devices: BTreeMap::new(),
+        devices: labels
+            .get(labels::DEVICES)
+            .and_then(|counts| serde_json::from_str(counts).ok())
+            .unwrap_or_default(),
     };
     set_network(&mut container, &summary.host_config.and_then(|host| host.network_mode).unwrap_or_default());
     Ok(Listed { id: ContainerId(id), state: listed.to_string(), container })
@@ -167,7 +178,13 @@ async fn inspect(
         }
     });
     let seen = match response.await {
-        Ok(Some(response)) => details(response).map(Seen::Ours),
+        Ok(Some(response)) => {
+            let read = details(response, docker.machine.cores, |path| docker.folders.is_message(path));
+            match read {
+                Ok(details) => Ok(Seen::Ours(with_last_words(client, &listed.id, details).await)),
+                Err(error) => Err(error),
+            }
+        }
         Ok(None) => Ok(Seen::Gone),
         Err(error) => Err(error),
     };
@@ -175,12 +192,31 @@ async fn inspect(
         EngineError::Unavailable { .. } => Err(error),
         EngineError::PortTaken { .. }
         | EngineError::NoImage { .. }
+        | EngineError::Config { .. }
+        | EngineError::Mount { .. }
         | EngineError::Refused { .. }
         | EngineError::TimedOut { .. } => {
             Ok(Seen::Unclear(format!("docker cannot describe container {}: {error}", listed.container.name)))
         }
     })?;
     Ok((listed, seen))
+}
+
+/// What a container that ended had to say. Kept with the details, so that it is read once.
+async fn with_last_words(client: &bollard::Docker, id: &ContainerId, mut details: Details) -> Details {
+    if let ContainerState::Exited { message, exit_code, .. } = &mut details.state {
+        *message = details.message.as_deref().map(last_words::of_file).unwrap_or_default();
+        if message.is_empty() && details.falls_back_to_log && *exit_code != 0 {
+            *message = last_words::of_log(client, &id.0).await;
+        }
+    }
+    details
+}
+
+/// A container's address in one of its networks.
+pub(super) fn address(network: &EndpointSettings) -> Option<IpAddr> {
+    let parse = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
+    parse(&network.ip_address).or_else(|| parse(&network.global_ipv6_address))
 }
 
 fn set_network(container: &mut ObservedContainer, mode: &str) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use skerry_agent::engine::{Docker, Engine as _};
+use skerry_agent::engine::{Docker, Engine as _, Folders};
 use skerry_agent_core::Join;
 use skerry_terms::NodeName;
 
@@ -19,6 +19,7 @@ use crate::scenario::{app, create_specs, desired};
 struct Bed {
     node: NodeName,
     image: String,
+    state: tempfile::TempDir,
 }
 
 impl Bed {
@@ -32,13 +33,18 @@ impl Bed {
         );
         let image = String::from_utf8(made.stdout).expect("text").trim().to_owned();
         let node = format!("{test}-{}", std::process::id()).parse().expect("a name");
-        Self { node, image }
+        Self { node, image, state: tempfile::tempdir().expect("a folder") }
     }
 
     fn docker(&self) -> Docker {
         let socket =
             std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-        Docker::new(&PathBuf::from(socket.trim_start_matches("unix://")))
+        let socket = PathBuf::from(socket.trim_start_matches("unix://"));
+        Docker::new(&socket, self.folders())
+    }
+
+    fn folders(&self) -> Folders {
+        Folders::new(self.state.path())
     }
 }
 

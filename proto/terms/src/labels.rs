@@ -19,6 +19,19 @@ pub const SPEC_HASH: &str = "skerry.dev/spec-hash";
 /// On a container: how often this container was restarted before, as Kubernetes' `restartCount`.
 pub const RESTART_COUNT: &str = "skerry.dev/restart-count";
 
+/// On a container: its preStop hook as JSON, so that it is known when the spec is not.
+pub const PRE_STOP: &str = "skerry.dev/pre-stop";
+/// On a container: `terminationMessagePolicy`, when it is not `File`.
+pub const TERMINATION_MESSAGE_POLICY: &str = "skerry.dev/termination-message-policy";
+/// On a container: how much of which `skerry.dev/NAME` resource it has, as JSON.
+pub const DEVICES: &str = "skerry.dev/devices";
+/// On a container: its resources as they were asked for, as JSON. Docker keeps them rounded, or not at all.
+pub const RESOURCES: &str = "skerry.dev/resources";
+/// On a container: the names of other apps that it could resolve when it was created, as JSON.
+pub const APP_NAMES: &str = "skerry.dev/app-names";
+/// On a Docker volume: which agent's it is, by its state directory.
+pub const HOME: &str = "skerry.dev/home";
+
 /// Value of [`CONTAINER`] on the container that holds the network namespace of an app with several containers.
 /// Upper case, as kubelet's own, so that no container of a template can have this name.
 pub const SANDBOX: &str = "POD";

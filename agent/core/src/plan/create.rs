@@ -25,6 +25,7 @@ pub(super) fn create_spec(
         hostname: hostname(app.hostname.as_deref().unwrap_or(app.key.name())),
         dns: app.dns.clone(),
         hosts: Vec::new(),
+        names: BTreeMap::new(),
         sysctls: app.sysctls.clone(),
     };
     let (join, ports) = match (app.network, member) {
@@ -49,6 +50,7 @@ pub(super) fn create_spec(
         env: container.map(env).unwrap_or_default(),
         ports,
         resources: container.map(|container| container.resources).unwrap_or_default(),
+        qos: app.qos(),
         devices: BTreeMap::new(),
         mounts: Vec::new(),
         groups: app.supplemental_groups.clone(),
