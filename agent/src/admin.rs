@@ -43,17 +43,22 @@ pub struct Desk {
 
 /// Opens the first socket of [`candidates`] that can be had. Without any the agent works all the same, and says so.
 pub fn open(wanted: Option<&Path>, state_dir: &Path) -> Option<Bound> {
+    let mut tried = Vec::new();
     for path in candidates(wanted, state_dir) {
         match socket::bind(&path) {
             Ok(bound) => {
-                info!("answering on {}", path.display());
+                match tried.is_empty() {
+                    true => info!("answering on {}", path.display()),
+                    false => info!("answering on {}, because {}", path.display(), tried.join("; ")),
+                }
                 return Some(bound);
             }
-            Err(error) => warn!("cannot answer on {}: {error}", path.display()),
+            Err(error) => tried.push(format!("{}: {error}", path.display())),
         }
     }
+    let tried = tried.join("; ");
     warn!(
-        "skerry-agent status, run -f and remove do not work on this box until the agent is restarted; everything else does"
+        "nobody on this box can ask the agent: {tried}. Name another place with --admin-socket; apps run all the same"
     );
     None
 }

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::admin::{self, Desk};
 use crate::config::Config;
 use crate::engine::{Docker, Engine as _, Folders};
-use crate::manifests::{self, Manifests, Site};
+use crate::manifests::{self, ManifestError, Manifests, Site};
 use crate::store::{Loaded, Store, StoreError, Stored};
 use crate::supervisor::{Greeting, Premises, Supervisor, sources};
 use crate::{facts, uplink};
@@ -32,14 +32,20 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{file}")]
+    Manifest {
+        file: String,
+        #[source]
+        source: ManifestError,
+    },
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub fn run(config: Config) -> Result<(), RunError> {
+/// Runs until SIGTERM or SIGINT. `handed` is handed over first: by the name of where they come from, their texts.
+pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError> {
     let store = Store::open(&config.state_dir)?;
     let store = match config.store_key.clone() {
         Some(key) => store.with_key(key),
@@ -53,6 +59,11 @@ pub fn run(config: Config) -> Result<(), RunError> {
     };
     let store = Arc::new(store);
     let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site)?);
+    for (file, text) in handed {
+        for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
+            info!("app={key} was handed over");
+        }
+    }
     // One thread: the agent waits most of the time, and each further thread would cost memory on every box.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -70,6 +70,8 @@ async fn exec<E: Engine>(engine: &E, id: &ContainerId, command: &[String], timeo
             error @ (EngineError::Unavailable { .. }
             | EngineError::Refused { .. }
             | EngineError::NoImage { .. }
+            | EngineError::Config { .. }
+            | EngineError::Mount { .. }
             | EngineError::PortTaken { .. }),
         ) => {
             debug!("container={id}: cannot run the probe's command: {error}");
