@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-core test-system build check fmt lint layers doc deny generated generate bench prepare toolchain clean
+.PHONY: help demo demo-down test test-core test-system test-conformance build check fmt lint layers doc deny generated generate bench prepare toolchain clean
 
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -13,7 +13,7 @@ CORES := -p skerry-terms -p skerry-agent-core -p skerry-controller-core
 CRD_DIRS := charts/skerry/crds deploy/crds
 
 help: ## lists the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## from a bare machine to a page served by an edge node, and leaves it running; KUBE=1: on a real kube-apiserver
 	@deploy/demo.sh up $(if $(KUBE),--kube)
@@ -32,6 +32,9 @@ test-core: ## the pure crates only: no Docker, no API server, a few seconds
 
 test-system: prepare ## the whole-system tests only; FILTER=name picks some
 	@$(CARGO) test --workspace --test system -- $(FILTER)
+
+test-conformance: prepare ## what Kubernetes promises of a pod, on real Docker; FILTER=name picks some
+	@$(CARGO) test --workspace --test conformance -- $(FILTER)
 
 prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm
 	@tests/host/prepare.sh --docker --registry --go --clients
@@ -72,10 +75,13 @@ generated: ## fails when a generated file is not what its source gives
 	@echo "==> generated files"
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	$(CARGO) run --quiet -p skerry-api --features kube --example generate-crds -- "$$tmp" && \
-	for dir in $(CRD_DIRS); do diff -u "$$dir" "$$tmp" || { echo "run: make generate"; exit 1; }; done
+	for dir in $(CRD_DIRS); do diff -u "$$dir" "$$tmp" || { echo "run: make generate"; exit 1; }; done && \
+	$(CARGO) run --quiet -p skerry-api --features kube --example generate-docs -- docs/podspec.md "$$tmp/podspec.md" && \
+	{ diff -u docs/podspec.md "$$tmp/podspec.md" || { echo "run: make generate"; exit 1; }; }
 
-generate: ## writes the generated files: the CRDs
+generate: ## writes the generated files: the CRDs, and the tables of docs/podspec.md
 	@$(CARGO) run --quiet -p skerry-api --features kube --example generate-crds -- $(CRD_DIRS)
+	@$(CARGO) run --quiet -p skerry-api --features kube --example generate-docs -- docs/podspec.md docs/podspec.md
 
 bench: prepare ## measures the budgets, prints a table, writes target/bench.json; ONLY=id,… picks some
 	@echo "==> building for release"

@@ -2,11 +2,13 @@
 //! the controller is dialled.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent_core::{Capacity, Host, Session, SetCaps};
 use skerry_proto::caps;
+use skerry_terms::Chain;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -112,7 +114,15 @@ async fn serve(
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
     let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
-    let engine = Arc::new(Docker::new(&config.docker_socket, Folders::new(&config.state_dir)));
+    let policy = config.policy.clone();
+    let allowed =
+        move |path: &Path| policy.host_path_allowed(path).map_err(|error| Chain(&error).to_string());
+    let folders = Folders::new(&config.state_dir).with_host_path_rule(Arc::new(allowed));
+    let folders = match config.seccomp_folder {
+        Some(folder) => folders.with_seccomp(folder),
+        None => folders,
+    };
+    let engine = Arc::new(Docker::new(&config.docker_socket, folders));
     let (sources, taps, signals, link) = sources(end.clone());
     let facts = facts::node_facts();
     let capacity = Capacity {

@@ -170,9 +170,9 @@ impl<E: Engine> Supervisor<E> {
 
     /// Works until an [`Event::End`], and then until every step that was begun has ended.
     pub async fn run(mut self, mut sources: Sources) {
+        self.hand_over();
         let probes = probes::run(self.engine.clone(), self.probing.subscribe(), self.taps.probed.clone());
         let probes = tokio::spawn(probes);
-        self.hand_over();
         while !self.ending.is_cancelled() {
             let wake = self.next_wake().map(|moment| self.clock.instant(moment));
             let event = sources.next(wake).await;

@@ -17,7 +17,7 @@ pub use daemon::{Daemon, free_port, repository_root, target_dir};
 pub use docker::{Containers, docker, run as docker_run};
 pub use http::get;
 pub use kubectl::Kubectl;
-pub use registry::Registry;
+pub use registry::{REGISTRY_PASSWORD, REGISTRY_USER, Registry};
 pub use site::{AgentOptions, Node, Site, unique};
 pub use wait::{LIMIT, eventually, holds_for};
 

@@ -187,6 +187,8 @@ pub struct AgentOptions {
     pub labels: BTreeMap<String, String>,
     /// Instead of the machine's own.
     pub docker_socket: Option<PathBuf>,
+    /// Further tables of its agent.toml, such as `[policy]`.
+    pub config: String,
 }
 
 /// One edge node of a site. Its agent is killed and its containers are removed when dropped.
@@ -216,6 +218,7 @@ impl Node {
         for (key, value) in &self.options.labels {
             writeln!(text, "{key:?} = {value:?}")?;
         }
+        text.push_str(&self.options.config);
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
         self.agent = Some(Daemon::start("skerry-agent", self.dir.path(), "agent", &args)?);

@@ -5,22 +5,26 @@ mod container;
 mod env;
 mod probe;
 mod qos;
+mod resources;
 mod security;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::num::{NonZeroU16, NonZeroU64};
+use std::num::NonZeroU16;
 use std::ops::Deref;
 use std::time::Duration;
 
 use serde::Serialize;
 use skerry_terms::{AppKey, ContainerName, NodeName};
 
+use crate::SpecHash;
+
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
 pub use env::{EnvValue, EnvVar, Sensitive};
 pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
 pub use qos::Qos;
+pub use resources::Resources;
 pub use security::{Seccomp, Security};
 pub use volume::{File, HostPathType, Mount, Reclaim, Volume};
 
@@ -41,6 +45,13 @@ pub struct Desired {
     pub retired: BTreeSet<AppKey>,
     /// What the box itself brings along.
     pub host: Host,
+}
+
+impl Desired {
+    /// True if what there is of this app is to be removed.
+    pub(crate) fn leaves(&self, app: &AppKey) -> bool {
+        !self.apps.contains_key(app) && (self.complete || self.retired.contains(app))
+    }
 }
 
 /// What the box's owner and the box itself contribute to every app.
@@ -107,12 +118,16 @@ pub enum DesiredApp {
 
 /// An app that passed all checks. Constructed by [`ValidApp::new`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValidApp(AppSpec);
+pub struct ValidApp {
+    spec: Box<AppSpec>,
+    /// Fingerprint of the files of its volumes. Absent when it has none. Kept, because every plan asks for it.
+    files: Option<SpecHash>,
+}
 
 impl Deref for ValidApp {
     type Target = AppSpec;
     fn deref(&self) -> &AppSpec {
-        &self.0
+        &self.spec
     }
 }
 
@@ -266,15 +281,6 @@ impl HostPort {
     }
 }
 
-/// What a container may use and what is kept for it. Absent: no limit, nothing kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Resources {
-    pub cpu_limit_millis: Option<NonZeroU64>,
-    pub memory_limit_bytes: Option<NonZeroU64>,
-    pub cpu_request_millis: Option<NonZeroU64>,
-    pub memory_request_bytes: Option<NonZeroU64>,
-}
-
 /// A transport protocol, in Kubernetes' spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -346,9 +352,28 @@ impl ValidApp {
                 });
             }
         }
-        let app = Self(spec);
+        let files = SpecHash::of_files(&spec);
+        let app = Self { spec: Box::new(spec), files };
         app.check_ports()?;
         Ok(app)
+    }
+
+    /// Fingerprint of the files of its volumes. Absent when it has none.
+    pub fn files(&self) -> Option<&SpecHash> {
+        self.files.as_ref()
+    }
+
+    /// True if the new containers of an update start beside the old ones. What needs a port of the node cannot.
+    pub fn is_side_by_side(&self) -> bool {
+        self.switch == Switch::StartFirst
+            && self.network != Network::Host
+            && self.host_ports().next().is_none()
+    }
+
+    /// True if the containers share a namespace with the app's sandbox, by which it is known whose members they are.
+    pub(crate) fn joins_sandbox(&self) -> bool {
+        let shares_pid = self.share_process_namespace && !self.host_pid;
+        self.has_sandbox() && (self.network == Network::Bridge || !self.host_ipc || shares_pid)
     }
 
     fn check_ports(&self) -> Result<(), SpecError> {
@@ -372,7 +397,7 @@ impl ValidApp {
 
     /// Init containers and sidecars first, then the main ones, each in the order of the spec.
     pub fn containers(&self) -> &[Container] {
-        &self.0.containers
+        &self.containers
     }
 
     /// True if the app needs a container of its own that holds what the others share and must outlive each of them: a network

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{Container, Dns, Kind, Network, Port, Switch, ValidApp, Volume};
+use crate::{AppSpec, Container, Dns, File, Kind, Network, Port, Switch, ValidApp, Volume};
 
 /// SHA-256 over what a container was created from, in lower-case hex, cut to 16 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +109,31 @@ impl SpecHash {
         Self::digest(&(Shared::of(app, None), ports, held, members))
     }
 
+    /// The fingerprint of the files of an app's volumes, and of what else is written with them. Absent when it has none.
+    pub(crate) fn of_files(app: &AppSpec) -> Option<Self> {
+        let mut hasher = Sha256::new();
+        // Every part with its length before it, so that no two sets of parts make the same text.
+        let mut part = |bytes: &[u8]| {
+            hasher.update(bytes.len().to_le_bytes());
+            hasher.update(bytes);
+        };
+        part(format!("{:?}", app.fs_group).as_bytes());
+        let mut any = false;
+        for (name, volume) in &app.volumes {
+            let Volume::Files { secret, files } = volume else { continue };
+            any = true;
+            part(name.as_bytes());
+            part(&[u8::from(*secret)]);
+            part(&files.len().to_le_bytes());
+            for File { path, mode, content } in files {
+                part(path.as_bytes());
+                part(&mode.to_le_bytes());
+                part(content);
+            }
+        }
+        any.then(|| Self::cut(&hasher.finalize()))
+    }
+
     /// A fingerprint of anything.
     pub fn of(value: &impl Serialize) -> Self {
         Self::digest(value)
@@ -116,7 +141,11 @@ impl SpecHash {
 
     fn digest(value: &impl Serialize) -> Self {
         let json = serde_json::to_vec(value).expect("the hashed types have only string keys");
-        let mut text: String = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::cut(&Sha256::digest(&json))
+    }
+
+    fn cut(digest: &[u8]) -> Self {
+        let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         text.truncate(LENGTH);
         Self(text)
     }

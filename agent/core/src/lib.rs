@@ -14,8 +14,8 @@ mod hash;
 mod memory;
 mod observed;
 mod plan;
-mod probe;
 mod policy;
+mod probe;
 pub mod registry;
 mod report;
 mod session;
@@ -38,11 +38,11 @@ pub use observed::{
     World,
 };
 pub use plan::{
-    Action, AppPlan, BoundMount, CreateSpec, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
+    Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
     Projection, UnitState, UnitVerdict, Verdict, Why, images_to_inspect, plan,
 };
-pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use policy::{PathError, Policy, Refusal, RegistryPattern};
+pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
 pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};

@@ -1,22 +1,18 @@
 //! What the agent remembers between two looks at the box: how often a container ended, what Docker refused, what is being done right now.
 //! It is not stored: after a restart of the agent every wait begins anew.
 
+mod note;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use skerry_terms::{AppKey, reasons};
 
-use crate::backoff::{CRASH_BACKOFF, RETRY_BACKOFF};
-use crate::plan::Action;
-use crate::unit::{Unit, units};
-use crate::{
-    ContainerId, ContainerState, Desired, DesiredApp, Monotonic, Observed, Ownership, ProbeKind, Probes,
-    Resources, Role, SpecHash, WallMillis, World,
-};
-
-/// A container that ran this long is healthy: its next end counts as the first. Kubernetes' figure.
-const HEALTHY_RUN: Duration = Duration::from_secs(600);
+use crate::backoff::RETRY_BACKOFF;
+use crate::plan::{Action, Why};
+use crate::unit::Unit;
+use crate::{ContainerId, Monotonic, Observed, ProbeKind, Probes, Resources, Role, SpecHash, WallMillis};
 
 /// What the planner remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +27,15 @@ pub struct Memory {
     projected: BTreeMap<AppKey, SpecHash>,
     /// The names of other apps that a container was given last.
     named: BTreeMap<ContainerId, BTreeMap<String, IpAddr>>,
+    /// The same for containers that were created and not yet seen, by name.
+    given: BTreeMap<(AppKey, String), BTreeMap<String, IpAddr>>,
+    /// The postStart hooks that have not succeeded, of containers that the agent started. A container that an earlier agent started is not
+    /// among them: its hook counts as done, as it does for kubelet after its own restart.
+    hooks: BTreeMap<(AppKey, Role, SpecHash), HookState>,
+    /// Containers that were ready in their present run.
+    proven: BTreeSet<ContainerId>,
+    /// Since when all containers of an app's new spec are ready while old ones run beside them.
+    complete: BTreeMap<AppKey, Monotonic>,
     /// What the probes of living containers say. A probe that has not yet come to a verdict is not in it.
     probes: BTreeMap<(ContainerId, ProbeKind), ProbeVerdict>,
     /// Containers that ran before the agent did: they count as ready until a probe of theirs has come to a verdict.
@@ -47,11 +52,35 @@ pub(crate) struct Crash {
     /// The spec that it ran with; another one starts with a clean slate.
     hash: SpecHash,
     /// The run that was counted last.
-    id: ContainerId,
+    pub(crate) id: ContainerId,
     /// Ends in a row without a healthy run in between.
     pub(crate) count: u32,
     pub(crate) restart_at: Monotonic,
     pub(crate) last: Termination,
+    /// Absent when it ended by itself.
+    pub(crate) kill: Option<Kill>,
+}
+
+/// Why the agent ended a container that it wants to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kill {
+    pub why: Why,
+    /// The probe's own. Absent: the app's.
+    pub grace: Option<Duration>,
+    /// A stable word.
+    pub reason: &'static str,
+    /// In words: which probe or hook, and what it met.
+    pub message: String,
+}
+
+/// How far a container's postStart hook is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HookState {
+    /// The container was started, and nobody has heard of the hook's end.
+    Due,
+    Failed {
+        message: String,
+    },
 }
 
 /// A container's place in a network: runs are told apart by their start times, which are compared for equality only. Which of two
@@ -71,6 +100,8 @@ pub struct Termination {
     pub oom_killed: bool,
     pub started_at: WallMillis,
     pub finished_at: WallMillis,
+    /// The container's own last words. Empty when it left none.
+    pub message: String,
 }
 
 /// What was tried in vain.
@@ -79,8 +110,8 @@ pub(crate) enum Subject {
     Pull(Role),
     /// Create or start.
     Launch(Role),
-    /// Change in place.
-    Update(Role),
+    /// Change in place, to this.
+    Update(Role, Resources),
     /// Write the files of volumes.
     Project,
     /// Write the names of other apps.
@@ -105,13 +136,40 @@ pub struct Failure {
 /// One step of an app's plan, as the executor announces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    Pull { role: Role, hash: SpecHash, image: String },
-    Create { role: Role, hash: SpecHash },
-    Start { role: Role, hash: SpecHash },
-    PostStart { role: Role, hash: SpecHash, name: String },
-    Project { digest: SpecHash },
-    Update { id: ContainerId, role: Role, hash: SpecHash, resources: Resources },
-    Names { id: ContainerId, names: BTreeMap<String, IpAddr> },
+    Pull {
+        role: Role,
+        hash: SpecHash,
+        image: String,
+    },
+    /// `names`: those of other apps that it is created with.
+    Create {
+        role: Role,
+        hash: SpecHash,
+        name: String,
+        names: BTreeMap<String, IpAddr>,
+    },
+    Start {
+        role: Role,
+        hash: SpecHash,
+    },
+    PostStart {
+        role: Role,
+        hash: SpecHash,
+        name: String,
+    },
+    Project {
+        digest: SpecHash,
+    },
+    Update {
+        id: ContainerId,
+        role: Role,
+        hash: SpecHash,
+        resources: Resources,
+    },
+    Names {
+        id: ContainerId,
+        names: BTreeMap<String, IpAddr>,
+    },
     Stop,
     Remove,
     Discard,
@@ -185,6 +243,9 @@ impl Memory {
         if tells {
             self.assumed.remove(id);
         }
+        if kind == ProbeKind::Readiness && verdict.ok {
+            self.proven.insert(id.clone());
+        }
         self.probes.insert((id.clone(), kind), verdict);
     }
 
@@ -230,12 +291,14 @@ impl Memory {
     pub fn record(&mut self, app: &AppKey, step: &Step, outcome: Outcome, now: Monotonic) {
         let (subject, hash) = match step {
             Step::Pull { role, hash, .. } => (Subject::Pull(role.clone()), Some(hash.clone())),
-            Step::Create { role, hash } | Step::Start { role, hash } => {
+            Step::Create { role, hash, .. } | Step::Start { role, hash } => {
                 (Subject::Launch(role.clone()), Some(hash.clone()))
             }
-            Step::PostStart { role, hash, name: _ } => (Subject::Launch(role.clone()), Some(hash.clone())),
-            Step::Update { id: _, role, hash, resources: _ } => {
-                (Subject::Update(role.clone()), Some(hash.clone()))
+            Step::PostStart { role, hash, name: _ } => {
+                return self.record_hook((app.clone(), role.clone(), hash.clone()), outcome);
+            }
+            Step::Update { id: _, role, hash, resources } => {
+                (Subject::Update(role.clone(), *resources), Some(hash.clone()))
             }
             Step::Project { digest } => (Subject::Project, Some(digest.clone())),
             Step::Names { id, names: _ } => (Subject::Names(id.clone()), None),
@@ -253,13 +316,26 @@ impl Memory {
         self.failures.insert(key, Failure { hash, attempts, retry_at, reason, message });
     }
 
+    /// A hook that failed has its container killed; that end is what backs off.
+    fn record_hook(&mut self, key: (AppKey, Role, SpecHash), outcome: Outcome) {
+        match outcome {
+            Outcome::Done => {
+                self.hooks.remove(&key);
+            }
+            Outcome::Failed { reason: _, message } | Outcome::NoImage { message } => {
+                self.hooks.insert(key, HookState::Failed { message });
+            }
+        }
+    }
+
     fn record_success(&mut self, app: &AppKey, step: &Step, key: &(AppKey, Subject)) {
         match step {
             Step::Pull { role, hash, .. } => {
                 self.fresh.insert((app.clone(), role.clone(), hash.clone()));
             }
-            Step::Create { role, hash } => {
+            Step::Create { role, hash, name, names } => {
                 self.fresh.remove(&(app.clone(), role.clone(), hash.clone()));
+                self.given.insert((app.clone(), name.clone()), names.clone());
                 // Whether it can be started is not yet known: earlier failures to start stay remembered.
                 return;
             }
@@ -269,80 +345,13 @@ impl Memory {
             Step::Names { id, names } => {
                 self.named.insert(id.clone(), names.clone());
             }
-            Step::Start { .. }
-            | Step::PostStart { .. }
-            | Step::Update { .. }
-            | Step::Stop
-            | Step::Remove
-            | Step::Discard => {}
+            // Whether the unit has a hook at all, the next look tells.
+            Step::Start { role, hash } => {
+                self.hooks.insert((app.clone(), role.clone(), hash.clone()), HookState::Due);
+            }
+            Step::PostStart { .. } | Step::Update { .. } | Step::Stop | Step::Remove | Step::Discard => {}
         }
         self.failures.remove(key);
-    }
-
-    /// Takes note of containers that ended, and forgets what is no longer desired. Called with every look at the box, before
-    /// the plan.
-    pub fn note(&mut self, desired: &Desired, observed: &Observed, now: Monotonic) {
-        let Observed::Known(world) = observed else { return };
-        for (id, owner, state) in newest_runs(world) {
-            let ContainerState::Exited {
-                exit_code,
-                oom_killed,
-                started_at,
-                finished_at,
-                error: _,
-                message: _,
-            } = *state
-            else {
-                continue;
-            };
-            // What we stop ourselves has not crashed.
-            if self.is_doomed(&owner.app, id) {
-                continue;
-            }
-            let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else { continue };
-            let Some(unit) = units(app).into_iter().find(|unit| unit.role == owner.role) else { continue };
-            let restarts = unit.role == Role::Sandbox || app.restart_policy.restarts(exit_code);
-            if owner.hash.as_ref() == Some(&unit.hash) && restarts {
-                let last = Termination { exit_code, oom_killed, started_at, finished_at };
-                self.note_end(&owner.app, &unit, id, last, now);
-            }
-        }
-        self.note_networks(world);
-        self.note_success(world);
-        self.forget(desired, world);
-    }
-
-    fn note_networks(&mut self, world: &World) {
-        let mut networks = std::mem::take(&mut self.networks);
-        for (id, container) in &world.containers {
-            let (true, Some(joined), Some(since)) =
-                (container.state.is_alive(), &container.joined, container.state.started_at())
-            else {
-                continue;
-            };
-            let before = networks.remove(id).filter(|before| before.since == since);
-            let seen = before.or_else(|| {
-                let (sandbox, found) =
-                    world.containers.iter().find(|(id, other)| id.0 == *joined || other.name == *joined)?;
-                let sandbox_since = found.state.started_at().filter(|_| found.state.is_alive())?;
-                Some(Joined { since, sandbox: sandbox.clone(), sandbox_since })
-            });
-            if let Some(seen) = seen {
-                self.networks.insert(id.clone(), seen);
-            }
-        }
-    }
-
-    /// What runs has been launched, whoever did it: an earlier failure to do so is over.
-    fn note_success(&mut self, world: &World) {
-        for container in world.containers.values().filter(|container| container.state.is_alive()) {
-            if let Some(owner) = container.ownership() {
-                let key = (owner.app.clone(), Subject::Launch(owner.role.clone()));
-                if self.failures.get(&key).is_some_and(|failure| failure.hash == owner.hash) {
-                    self.failures.remove(&key);
-                }
-            }
-        }
     }
 
     /// False if a container was seen in the network of another sandbox, or of an earlier run of this one.
@@ -355,63 +364,6 @@ impl Memory {
         self.networks
             .get(member)
             .is_none_or(|seen| seen.sandbox == *sandbox && Some(seen.sandbox_since) == since)
-    }
-
-    fn note_end(
-        &mut self,
-        app: &AppKey,
-        unit: &Unit<'_>,
-        id: &ContainerId,
-        last: Termination,
-        now: Monotonic,
-    ) {
-        let key = (app.clone(), unit.role.clone());
-        let before = self.crashes.get(&key).filter(|crash| crash.hash == unit.hash);
-        // A container that somebody started again ends anew under its old id.
-        if before.is_some_and(|crash| crash.id == *id && crash.last.finished_at == last.finished_at) {
-            return;
-        }
-        let healthy = last.finished_at.since(last.started_at) >= HEALTHY_RUN;
-        let count = before.filter(|_| !healthy).map_or(1, |crash| crash.count.saturating_add(1));
-        // As in Kubernetes, the first restart is immediate.
-        let restart_at = match count.checked_sub(2) {
-            None => now,
-            Some(attempt) => now.after(CRASH_BACKOFF.delay(attempt)),
-        };
-        let crash = Crash { hash: unit.hash.clone(), id: id.clone(), count, restart_at, last };
-        self.crashes.insert(key, crash);
-    }
-
-    /// Drops everything that no app can refer to any more, so that memory stays bounded by what is desired and what is there.
-    fn forget(&mut self, desired: &Desired, world: &World) {
-        let roles: BTreeMap<&AppKey, Vec<Unit<'_>>> = desired
-            .apps
-            .iter()
-            .filter_map(|(key, app)| match app {
-                DesiredApp::Valid(app) => Some((key, units(app))),
-                DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. } => None,
-            })
-            .collect();
-        let known = |app: &AppKey, role: &Role, hash: &SpecHash| {
-            roles.get(app).is_some_and(|units| units.iter().any(|u| u.role == *role && u.hash == *hash))
-        };
-        self.probes.retain(|(id, _), _| world.containers.get(id).is_some_and(|found| found.state.is_alive()));
-        self.assumed.retain(|id| world.containers.get(id).is_some_and(|found| found.state.is_alive()));
-        self.named.retain(|id, _| world.containers.contains_key(id));
-        self.projected.retain(|app, _| desired.apps.contains_key(app));
-        self.crashes.retain(|(app, role), crash| known(app, role, &crash.hash));
-        self.fresh.retain(|(app, role, hash)| known(app, role, hash));
-        self.failures.retain(|(app, subject), failure| match (subject, &failure.hash) {
-            (Subject::Pull(role) | Subject::Launch(role), Some(hash)) => known(app, role, hash),
-            (Subject::Update(role), Some(hash)) => known(app, role, hash),
-            (Subject::Project, Some(_)) => desired.apps.contains_key(app),
-            (Subject::Names(id), _) => world.containers.contains_key(id),
-            (Subject::Pull(_) | Subject::Launch(_) | Subject::Update(_) | Subject::Project, None) => false,
-            (Subject::Cleanup, _) => {
-                desired.apps.contains_key(app)
-                    || world.containers.values().any(|c| c.ownership().is_some_and(|owner| owner.app == *app))
-            }
-        });
     }
 
     /// How the unit's runs ended, when one has.
@@ -432,19 +384,34 @@ impl Memory {
     pub(crate) fn is_fresh(&self, app: &AppKey, unit: &Unit<'_>) -> bool {
         self.fresh.contains(&(app.clone(), unit.role.clone(), unit.hash.clone()))
     }
-}
 
-/// Of each container of each app and spec, the newest run: an older one that is not yet removed was counted when it ended.
-fn newest_runs(world: &World) -> impl Iterator<Item = (&ContainerId, &Ownership, &ContainerState)> {
-    let mut newest = BTreeMap::new();
-    for (id, container) in &world.containers {
-        if let Some(owner) = container.ownership() {
-            let run = (owner.restart_count, id, owner, &container.state);
-            let best = newest.entry((&owner.app, &owner.role, &owner.hash)).or_insert(run);
-            if best.0 < run.0 {
-                *best = run;
-            }
-        }
+    /// Why the agent ended this very run of the unit, if it did.
+    pub(crate) fn kill(&self, app: &AppKey, unit: &Unit<'_>, id: &ContainerId) -> Option<&Kill> {
+        self.crash(app, unit).filter(|crash| crash.id == *id).and_then(|crash| crash.kill.as_ref())
     }
-    newest.into_values().map(|(_, id, owner, state)| (id, owner, state))
+
+    /// How far the postStart hook of the unit's container is. Absent when it is done, or of an earlier agent.
+    pub(crate) fn hook(&self, app: &AppKey, unit: &Unit<'_>) -> Option<&HookState> {
+        self.hooks.get(&(app.clone(), unit.role.clone(), unit.hash.clone()))
+    }
+
+    /// True if the container was ready before in its present run.
+    pub(crate) fn is_proven(&self, id: &ContainerId) -> bool {
+        self.proven.contains(id)
+    }
+
+    /// What the files of the app's volumes were last written as.
+    pub(crate) fn projected(&self, app: &AppKey) -> Option<&SpecHash> {
+        self.projected.get(app)
+    }
+
+    /// The names of other apps that a container was last given. Absent when that was before the agent's start.
+    pub(crate) fn named(&self, id: &ContainerId) -> Option<&BTreeMap<String, IpAddr>> {
+        self.named.get(id)
+    }
+
+    /// Since when the app's new containers are ready while old ones run beside them.
+    pub(crate) fn complete_since(&self, app: &AppKey) -> Option<Monotonic> {
+        self.complete.get(app).copied()
+    }
 }

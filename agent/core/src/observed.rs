@@ -40,9 +40,12 @@ pub struct World {
     pub images: BTreeMap<String, bool>,
     /// Apps with a container that Docker lists and cannot describe, and why. Nothing is done about them (A6); the others go on.
     pub unclear: BTreeMap<AppKey, String>,
+    /// How many processors the box has, as Docker says. 0 when that is not known: then no limit counts as the whole box.
+    pub cores: u64,
     /// Ports in state LISTEN (TCP) or bound (UDP) in the box's own network namespace.
     pub listeners: BTreeSet<Listener>,
-    /// Apps for which the box keeps something beside containers: folders of volumes.
+    /// Apps for which the box keeps what [`crate::Action::Discard`] would remove: folders of volumes. One of which only local volumes that are
+    /// to be retained are left is not among them.
     pub kept: BTreeSet<AppKey>,
 }
 
@@ -61,11 +64,13 @@ pub struct ObservedContainer {
     pub ports: Vec<PortClaim>,
     /// It lives in the box's own network: what it listens on is not in `ports`.
     pub host_network: bool,
-    /// Name or id of the container whose network it joined.
+    /// Name or id of the container whose namespaces it joined: of the network, else (a member of a sandbox in the box's own network) of IPC, else
+    /// of processes. Docker tells them as `container:ID` in `NetworkMode`, `IpcMode` and `PidMode`.
     pub joined: Option<String>,
     /// Its address in Docker's network, while it runs and has a network of its own.
     pub ip: Option<IpAddr>,
-    /// What it was given, as Docker says; for one of ours. Requests of memory are not told by Docker.
+    /// What it was given, as Docker says; for one of ours. Requests of memory are not told by Docker. What was set must come back so that
+    /// [`Resources::normal`] makes both the same.
     pub resources: Resources,
     /// How much of which `skerry.dev/NAME` resource it was given, as its label says.
     pub devices: BTreeMap<String, u64>,
@@ -92,6 +97,9 @@ pub struct Ownership {
     /// Absent when the label is missing or not a hash of ours: then it matches no spec.
     pub hash: Option<SpecHash>,
     pub restart_count: u32,
+    /// Containers of a lower rank are stopped before this one: 0 for init and main containers, then the sidecars, the last one first. What
+    /// is stopped when its spec is gone is stopped in the right order, too.
+    pub stop_rank: u32,
 }
 
 /// What a container is for within its app.

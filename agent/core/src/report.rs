@@ -2,8 +2,9 @@
 
 use skerry_terms::{AppKey, Phase};
 
-use crate::ContainerId;
-use crate::plan::{Plan, UnitState, Verdict};
+use crate::plan::{Ending, Plan, UnitState, Verdict};
+use crate::{ContainerId, Kind};
+
 /// One app's status. Two that are equal say the same, so that nothing is sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppStatus {
@@ -38,12 +39,17 @@ impl AppStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerStatus {
     pub name: String,
+    pub kind: Kind,
     pub id: Option<ContainerId>,
     pub ready: bool,
+    /// Its startup probe passed, or there is none and it runs; and its postStart hook succeeded.
+    pub started: bool,
     pub restart_count: u32,
     pub state: UnitState,
     pub reason: String,
     pub message: String,
+    /// How the run before this one ended. Absent when there was none that the agent knows of.
+    pub last: Option<Ending>,
 }
 
 /// The status of every app in a plan.
@@ -64,12 +70,15 @@ fn status(key: &AppKey, verdict: &Verdict) -> AppStatus {
             .iter()
             .map(|unit| ContainerStatus {
                 name: unit.role.to_string(),
+                kind: unit.kind,
                 id: unit.id.clone(),
                 ready: unit.ready,
+                started: unit.started,
                 restart_count: unit.restart_count,
                 state: unit.state,
                 reason: unit.reason.to_owned(),
                 message: unit.message.clone(),
+                last: unit.last.clone(),
             })
             .collect(),
     }

@@ -120,6 +120,7 @@ mod tests {
                 role: Role::Container(name.parse().expect("a name")),
                 revision: String::new(),
                 hash: None,
+                stop_rank: 0,
                 restart_count,
             }),
             state,

@@ -81,8 +81,9 @@ fn table(report: &Report, wide: bool, now: Timestamp) -> String {
             if wide && !id.is_empty() {
                 let _ = write!(words, " id={id}");
             }
-            if !container.reason.is_empty() || !container.message.is_empty() {
-                let _ = write!(words, ": {} {}", container.reason, one_line(&container.message));
+            let why = format!("{} {}", container.reason, one_line(&container.message));
+            if !why.trim().is_empty() {
+                let _ = write!(words, ": {}", why.trim());
             }
             text += words.trim_end();
             text.push('\n');

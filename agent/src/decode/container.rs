@@ -12,7 +12,7 @@ use skerry_terms::NameError;
 
 use super::probe::Names;
 use super::security::Common;
-use super::text::{absolute_path, address, needed_port, port, relative_path, shown};
+use super::text::{self, absolute_path, address, needed_port, port, shown};
 use super::wrong::{Under, Wrong, check_length, each, known};
 use super::{Facts, Ledger, env, probe, security};
 
@@ -190,10 +190,12 @@ fn read_mount(mount: wire::VolumeMount) -> Result<Mount, Wrong> {
         return Err(Wrong::new("must not contain ':'").under("mountPath"));
     }
     let (sub_path, sub_path_expands) = match (sub_path.is_empty(), sub_path_expr.is_empty()) {
-        (true, true) => (String::new(), false),
-        (false, true) => (relative_path(&sub_path).under("subPath")?, false),
-        // Variables may still bring '..' into it: what expands it looks again.
-        (true, false) => (relative_path(&sub_path_expr).under("subPathExpr")?, true),
+        (_, true) => (text::sub_path(&sub_path).under("subPath")?, false),
+        (true, false) => {
+            // As it is: a variable may be half a step, and may bring '..' along. What expands it looks again.
+            text::sub_path(&sub_path_expr).under("subPathExpr")?;
+            (sub_path_expr, true)
+        }
         (false, false) => {
             return Err(Wrong::new("there is a subPath, too; only one of them can be").under("subPathExpr"));
         }

@@ -15,7 +15,7 @@ use super::wrong::{Under, Wrong, check_length, chosen, each, known};
 /// The ports of a container that have a name.
 pub(super) type Names = BTreeMap<String, NonZeroU16>;
 
-/// Longest host, header or service in a probe: what HTTP servers take of a header.
+/// Longest host, path or header in a probe: what HTTP servers take of a header.
 const LINE_MAX: usize = 8 << 10;
 
 /// Kubernetes' defaults, for a payload that does not spell them out.
@@ -57,7 +57,8 @@ fn read_handler(handler: Option<ProbeKind>, names: &Names) -> Result<Handler, Wr
         },
         ProbeKind::Grpc(wire::GrpcAction { port, service }) => Handler::Grpc {
             port: needed_port(port).under("grpc.port")?,
-            service: line(service, LINE_MAX).under("grpc.service")?,
+            // It travels as a field of a message, where every text is as good as any other.
+            service,
         },
     })
 }

@@ -16,8 +16,8 @@ pub(super) fn shown(text: &str) -> String {
     format!("{:?}", caps::truncate(text, SHOWN_MAX))
 }
 
-/// The parts of a path in a volume, joined: relative, not leaving it, no empty steps.
-pub(super) fn relative_path(path: &str) -> Result<String, Wrong> {
+/// The parts of a path in a volume, joined: relative, not leaving it, no empty steps. Empty for the volume itself.
+pub(super) fn sub_path(path: &str) -> Result<String, Wrong> {
     let wrong = |why: &str| Wrong::new(format_args!("{} {why}", shown(path)));
     if path.len() > caps::PATH_MAX || path.contains('\0') {
         return Err(wrong("is no path"));
@@ -29,7 +29,15 @@ pub(super) fn relative_path(path: &str) -> Result<String, Wrong> {
         return Err(wrong("must not contain '..'"));
     }
     let steps: Vec<_> = path.split('/').filter(|step| !step.is_empty() && *step != ".").collect();
-    if steps.is_empty() { Err(wrong("names no file")) } else { Ok(steps.join("/")) }
+    Ok(steps.join("/"))
+}
+
+/// The same, of something in the volume.
+pub(super) fn relative_path(path: &str) -> Result<String, Wrong> {
+    match sub_path(path)? {
+        clean if clean.is_empty() => Err(Wrong::new(format_args!("{} names no file", shown(path)))),
+        clean => Ok(clean),
+    }
 }
 
 /// The path of a file that kubelet would write into a volume: names that begin with `..` are those of its own.

@@ -78,8 +78,10 @@ pub(super) fn body(spec: &CreateSpec, prepared: Prepared, machine: Machine) -> C
         tty,
         pre_stop: _,
         join,
+        names: _,
         pid,
         ipc,
+        stop_rank: _,
         grace_seconds,
         labels: _,
         annotations: _,
@@ -153,6 +155,7 @@ pub(super) fn all_labels(spec: &CreateSpec) -> HashMap<String, String> {
         (labels::REVISION, spec.revision.clone()),
         (labels::SPEC_HASH, spec.hash.to_string()),
         (labels::RESTART_COUNT, spec.restart_count.to_string()),
+        (labels::STOP_RANK, spec.stop_rank.to_string()),
     ];
     spec.labels
         .clone()
@@ -176,10 +179,7 @@ fn notes(spec: &CreateSpec) -> impl Iterator<Item = (&'static str, String)> + us
     };
     let counts: BTreeMap<_, _> = spec.devices.iter().map(|(name, (count, _))| (name, count)).collect();
     let devices = (!counts.is_empty()).then(|| (labels::DEVICES, json(serde_json::to_string(&counts))));
-    let names = match &spec.join {
-        Join::Host(owner) | Join::Bridge(owner) => Some(&owner.names).filter(|names| !names.is_empty()),
-        Join::Container { .. } => None,
-    };
+    let names = Some(&spec.names).filter(|names| !names.is_empty());
     let names = names.map(|names| (labels::APP_NAMES, json(serde_json::to_string(names))));
     let resources = resources::to_label(&spec.resources).map(|text| (labels::RESOURCES, text));
     [pre_stop, policy, devices, names, resources].into_iter().flatten()

@@ -16,8 +16,10 @@ use super::create::{FALLBACK_TO_LOGS, Limits, from_label};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Details {
     pub state: ContainerState,
-    /// `host`, `bridge`, `container:ID`.
-    pub network_mode: String,
+    /// It lives in the box's own network.
+    pub host_network: bool,
+    /// The container whose namespaces it joined, by any of them.
+    pub joined: Option<String>,
     pub limits: Limits,
     /// What was asked for when it was created.
     pub asked: Resources,
@@ -136,8 +138,14 @@ pub(super) fn details(
         asked: from_label(label(labels::RESOURCES)),
         message: sources.into_iter().find(|source| is_message(source)),
         falls_back_to_log: label(labels::TERMINATION_MESSAGE_POLICY) == Some(FALLBACK_TO_LOGS),
-        network_mode: host.network_mode.unwrap_or_default(),
+        joined: joined([&host.network_mode, &host.ipc_mode, &host.pid_mode]),
+        host_network: host.network_mode.as_deref() == Some("host"),
     })
+}
+
+/// The container in the first of these modes that names one.
+fn joined(modes: [&Option<String>; 3]) -> Option<String> {
+    modes.into_iter().flatten().find_map(|mode| mode.strip_prefix("container:").map(str::to_owned))
 }
 
 /// Docker's RFC 3339; the year 1 stands for never.
@@ -160,7 +168,8 @@ mod tests {
     fn known(id: &str, state: &str) -> HashMap<String, (String, Details)> {
         let details = Details {
             state: ContainerState::Created,
-            network_mode: String::new(),
+            joined: None,
+            host_network: false,
             limits: limits(&Resources::default(), 2),
             asked: Resources::default(),
             message: None,

@@ -53,7 +53,8 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
             Seen::Ours(details) => {
                 container.state = details.state.clone();
                 container.resources = lock(&docker.inspected).resources(&id, &details, docker.machine.cores);
-                set_network(&mut container, &details.network_mode);
+                container.host_network = details.host_network;
+                container.joined.clone_from(&details.joined);
                 known.insert(id.0.clone(), (state, details));
             }
             Seen::Unclear(why) => {
@@ -88,7 +89,14 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .buffered(CALLS)
         .try_collect()
         .await?;
-    Ok(World { containers, images, unclear, listeners, kept: volumes::kept(&docker.folders) })
+    Ok(World {
+        containers,
+        images,
+        unclear,
+        cores: docker.machine.cores,
+        listeners,
+        kept: volumes::kept(&docker.folders),
+    })
 }
 
 fn asks_for_ports(desired: &Desired) -> bool {
@@ -250,15 +258,20 @@ fn owner(node: &NodeName, found: &HashMap<String, String>) -> Result<Owner, Stri
         labels::SANDBOX => Role::Sandbox,
         name => Role::Container(name.parse().map_err(|error: skerry_terms::NameError| error.to_string())?),
     };
-    let number = |text: &String| {
-        text.parse().map_err(|_| format!("a label {} that is no number", labels::RESTART_COUNT))
+    let number = |label: &'static str| {
+        move |text: &String| text.parse().map_err(|_| format!("a label {label} that is no number"))
     };
     Ok(Owner::Ours(Ownership {
         app,
         role,
         revision: found.get(labels::REVISION).cloned().unwrap_or_default(),
         hash: found.get(labels::SPEC_HASH).and_then(|hash| hash.parse().ok()),
-        restart_count: found.get(labels::RESTART_COUNT).map(number).transpose()?.unwrap_or(0),
+        restart_count: found
+            .get(labels::RESTART_COUNT)
+            .map(number(labels::RESTART_COUNT))
+            .transpose()?
+            .unwrap_or(0),
+        stop_rank: found.get(labels::STOP_RANK).map(number(labels::STOP_RANK)).transpose()?.unwrap_or(0),
     }))
 }
 

@@ -19,9 +19,12 @@ const OPEN_MAX: usize = 128;
 /// Paths that a message names.
 const NAMED_MAX: usize = 5;
 
-/// The objects of a manifest, with the number of the document for messages, from 1. Empty documents are left out, the items of a
+/// An object, and the number of its document for messages, from 1.
+pub(super) type Numbered = (usize, Map<String, Value>);
+
+/// The objects of a manifest. Empty documents are left out, the items of a
 /// `List` are taken out of it.
-pub(super) fn documents(text: &str) -> Result<Vec<(usize, Map<String, Value>)>, ManifestError> {
+pub(super) fn documents(text: &str) -> Result<Vec<Numbered>, ManifestError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let wrong = |document: usize, why: String| ManifestError::Document { document, why };
     if text.len() > TEXT_MAX {

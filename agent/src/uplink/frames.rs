@@ -1,6 +1,8 @@
 //! Between the core's words and the wire's. What a peer sent is held against its caps here; what we send is cut to them.
 
-use skerry_agent_core::{AckOutcome, AppStatus, ContainerStatus, Frame, Outgoing, UnitState, WallMillis};
+use skerry_agent_core::{
+    AckOutcome, AppStatus, ContainerStatus, Ending, Frame, Kind as Role, Outgoing, UnitState, WallMillis,
+};
 use skerry_proto::{PROTOCOL, WireError, caps, wire};
 use skerry_terms::{AppKey, Digest, Generation};
 use wire::agent_message::Kind;
@@ -86,7 +88,8 @@ fn app_status(status: AppStatus, about: &dyn Fn(&AppKey) -> (String, WallMillis)
 }
 
 fn container_status(status: ContainerStatus) -> wire::ContainerStatus {
-    let ContainerStatus { name, id, ready, restart_count, state, reason, message } = status;
+    let ContainerStatus { name, kind, id, ready, started, restart_count, state, reason, message, last } =
+        status;
     let (state, started_at, exit_code) = match state {
         UnitState::Waiting => (wire::ContainerState::Waiting, WallMillis(0), 0),
         UnitState::Running { started_at } => (wire::ContainerState::Running, started_at, 0),
@@ -104,9 +107,25 @@ fn container_status(status: ContainerStatus) -> wire::ContainerStatus {
         message: caps::truncate(&message, caps::MESSAGE_MAX),
         started_at_millis: started_at.0,
         exit_code: i32::try_from(exit_code).unwrap_or(i32::MAX),
-        kind: wire::ContainerKind::Main.into(),
-        started: None,
-        last_termination: None,
+        kind: match kind {
+            Role::Init => wire::ContainerKind::Init,
+            Role::Sidecar => wire::ContainerKind::Sidecar,
+            Role::Main => wire::ContainerKind::Main,
+        }
+        .into(),
+        started: Some(started),
+        last_termination: last.map(termination),
+    }
+}
+
+fn termination(ending: Ending) -> wire::Termination {
+    let Ending { exit_code, reason, message, started_at, finished_at } = ending;
+    wire::Termination {
+        exit_code: i32::try_from(exit_code).unwrap_or(i32::MAX),
+        reason: reason.to_owned(),
+        message: caps::truncate(&message, caps::MESSAGE_MAX),
+        started_at_millis: started_at.0,
+        finished_at_millis: finished_at.0,
     }
 }
 

@@ -234,6 +234,7 @@ impl Engine for Fake {
                 revision: spec.revision.clone(),
                 hash: Some(spec.hash.clone()),
                 restart_count: spec.restart_count,
+                stop_rank: spec.stop_rank,
             });
             if let Some(found) = state.by_name(&spec.name) {
                 return match found.container.owner == owner {

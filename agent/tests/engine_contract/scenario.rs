@@ -103,6 +103,7 @@ pub fn owner_of(spec: &CreateSpec) -> Owner {
         revision: spec.revision.clone(),
         hash: Some(spec.hash.clone()),
         restart_count: spec.restart_count,
+        stop_rank: spec.stop_rank,
     })
 }
 

@@ -16,6 +16,8 @@ pub const SHORT_LIST: usize = 32;
 pub const LIST: usize = 64;
 /// Secrets with credentials of registries.
 pub const PULL_SECRETS: usize = 16;
+/// ConfigMaps and Secrets that one app refers to: they travel with it.
+pub const REFERENCES: usize = 64;
 /// Words of a command.
 pub const WORDS: usize = 256;
 /// One word of a command, in bytes.

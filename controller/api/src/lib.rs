@@ -15,6 +15,7 @@ mod names;
 #[cfg(feature = "status")]
 mod node;
 mod quantity;
+mod references;
 mod revision;
 mod selector;
 mod taint;
@@ -37,6 +38,7 @@ pub use node::{
     AppReport, ContainerReport, EdgeNodeSpec, EdgeNodeStatus, LastState, NodeInfo, Resources, SessionInfo,
 };
 pub use quantity::{Quantity, QuantityError};
+pub use references::{References, references};
 pub use revision::{revision_name, spec_revision};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
@@ -44,7 +46,7 @@ pub use template::{
     Container, ContainerKind, ContainerPort, EnvVar, ImagePullPolicy, PodSpec, PodTemplate, Probe,
     ResourceList, ResourceRequirements, RestartPolicy, TemplateMeta, TransportProtocol, Volume, VolumeMount,
 };
-pub use valid::{APP_NAME_MAX, FieldError, ReadError, check_name, check_spec, read_spec};
+pub use valid::{APP_NAME_MAX, FieldError, check_name, check_spec};
 
 /// API group of everything that Skerry adds to Kubernetes.
 pub const GROUP: &str = "skerry.dev";

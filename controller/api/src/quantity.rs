@@ -107,7 +107,10 @@ impl<'de> Deserialize<'de> for Quantity {
     /// Users write `cpu: 2` as often as `cpu: "2"`; the API server hands both on as they were.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(
+            untagged,
+            expecting = "a quantity is a whole number or a text, such as 2, 500m, \"0.5\" or 128Mi"
+        )]
         enum Written {
             Int(u64),
             Text(String),

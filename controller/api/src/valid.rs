@@ -12,13 +12,10 @@ mod probe;
 mod report;
 mod resources;
 mod security;
-mod strict;
 mod text;
 mod volume;
 
 use std::fmt;
-
-pub use strict::{ReadError, read_spec};
 
 use crate::EdgeAppSpec;
 use report::{Path, Report};

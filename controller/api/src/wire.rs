@@ -6,7 +6,6 @@ mod container;
 mod env;
 mod pod;
 mod probe;
-mod references;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +17,7 @@ use skerry_terms::Payload;
 
 use crate::{EdgeAppSpec, FieldError, Placement, Strategy, Switch};
 
-pub use references::{References, references};
+pub use crate::references::{References, references};
 pub use skerry_proto::wire::{ConfigKind, ConfigObject};
 
 /// Why a spec that passed its checks cannot travel.

@@ -18,6 +18,8 @@ pub const REVISION: &str = "skerry.dev/revision";
 pub const SPEC_HASH: &str = "skerry.dev/spec-hash";
 /// On a container: how often this container was restarted before, as Kubernetes' `restartCount`.
 pub const RESTART_COUNT: &str = "skerry.dev/restart-count";
+/// On a container: those with a lower number are stopped before it. Absent: 0.
+pub const STOP_RANK: &str = "skerry.dev/stop-rank";
 
 /// On a container: its preStop hook as JSON, so that it is known when the spec is not.
 pub const PRE_STOP: &str = "skerry.dev/pre-stop";

@@ -50,6 +50,8 @@ reasons! {
     MOUNT_FAILED = "FailedMount";
     /// A device that the app asks for is held by others.
     DEVICE_CONFLICT = "DeviceConflict";
+    /// The app asks for a device that the box's owner has not listed.
+    UNKNOWN_DEVICE = "UnknownDevice";
     /// Docker refused to change a container in place.
     UPDATE_FAILED = "UpdateFailed";
     /// An init container has not yet ended.

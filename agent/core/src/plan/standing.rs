@@ -1,28 +1,101 @@
 //! Which of the box's containers is which: what stands where it should, and what is in the way.
 
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, NodeName};
 
+use super::Why;
+use super::probes::{Health, health};
 use crate::unit::{Unit, units};
-use crate::{ContainerId, ContainerState, Memory, Monotonic, ObservedContainer, Ownership, Role, ValidApp};
+use crate::{
+    ContainerId, ContainerState, Kind, Memory, Monotonic, ObservedContainer, Ownership, Role, ValidApp,
+};
+
+/// One of the app's containers on the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found<'a> {
+    pub id: &'a ContainerId,
+    pub container: &'a ObservedContainer,
+    pub owner: &'a Ownership,
+}
 
 /// How a unit stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing<'a> {
     /// It runs (or a person paused it), with the right spec, in the right network.
-    Serving { id: &'a ContainerId, owner: &'a Ownership, state: &'a ContainerState },
-    /// It ended, and the restart policy asks for no other run.
-    Ended { id: &'a ContainerId, owner: &'a Ownership, state: &'a ContainerState },
+    Serving(Found<'a>),
+    /// It ended, and no other run is due.
+    Ended(Found<'a>),
     /// It was created and not started: the agent or Docker stopped in between, or its start failed.
-    Created { id: &'a ContainerId, name: &'a str, owner: &'a Ownership },
+    Created(Found<'a>),
     /// It is not there, or not as it must be. `restart_count` is for the container to create; `last` the one whose place it takes.
-    Absent { restart_count: u32, last: Option<(&'a ContainerId, &'a ContainerState)> },
+    Absent { restart_count: u32, last: Option<Found<'a>> },
+}
+
+/// A unit, and what there is of it.
+pub(super) struct Stood<'a> {
+    pub unit: Unit<'a>,
+    pub standing: Standing<'a>,
+    pub health: Health,
+}
+
+/// A container that no unit stands on.
+#[derive(Clone, Copy)]
+pub(super) struct Stale<'a> {
+    pub id: &'a ContainerId,
+    pub container: &'a ObservedContainer,
+    pub why: Why,
 }
 
 /// The app's containers on the box, by what becomes of them.
 pub(super) struct Sorted<'a> {
-    pub units: Vec<(Unit<'a>, Standing<'a>)>,
-    /// Containers that no unit stands on, and why.
-    pub stale: Vec<(&'a ContainerId, &'a ObservedContainer, super::Why)>,
+    pub units: Vec<Stood<'a>>,
+    pub stale: Vec<Stale<'a>>,
+    /// A main container of this spec was started in this sandbox: what comes before the main ones has had its turn.
+    pub initialized: bool,
+}
+
+impl Found<'_> {
+    pub fn exit_code(&self) -> Option<i64> {
+        match self.container.state {
+            ContainerState::Exited { exit_code, .. } => Some(exit_code),
+            ContainerState::Created
+            | ContainerState::Running { .. }
+            | ContainerState::Paused { .. }
+            | ContainerState::Removing
+            | ContainerState::Dead => None,
+        }
+    }
+}
+
+impl Stood<'_> {
+    /// It ended for good, and not well.
+    pub fn has_failed(&self) -> bool {
+        match &self.standing {
+            Standing::Ended(found) => self.health.kill.is_some() || found.exit_code() != Some(0),
+            Standing::Serving(_) | Standing::Created(_) | Standing::Absent { .. } => false,
+        }
+    }
+}
+
+impl Sorted<'_> {
+    /// True if the app has nothing left to do: every main container ended for good, or an init container failed for good.
+    pub fn is_over(&self) -> bool {
+        let mut mains = self.units.iter().filter(|stood| stood.unit.is(Kind::Main));
+        let ended = mains.all(|stood| matches!(stood.standing, Standing::Ended(_)));
+        let mut inits = self.units.iter().filter(|stood| stood.unit.is(Kind::Init));
+        ended || !self.initialized && inits.any(Stood::has_failed)
+    }
+
+    /// True if containers of another spec run whose network is not gone.
+    pub fn old_serves(&self) -> bool {
+        self.stale.iter().any(Stale::serves)
+    }
+}
+
+impl Stale<'_> {
+    /// What lives in a network that is gone serves nobody.
+    pub fn serves(&self) -> bool {
+        self.container.state.is_alive() && self.why != Why::NetworkGone
+    }
 }
 
 pub(super) fn sort<'a>(
@@ -31,126 +104,160 @@ pub(super) fn sort<'a>(
     containers: &[(&'a ContainerId, &'a ObservedContainer)],
 ) -> Sorted<'a> {
     let mut sandbox = None;
+    let mut initialized = false;
     let mut kept: Vec<&ContainerId> = Vec::new();
-    let units: Vec<_> = units(app)
-        .into_iter()
-        .map(|unit| {
-            let standing = stand(memory, app, &unit, containers, sandbox);
-            match &standing {
-                Standing::Serving { id, state, .. } => {
-                    kept.push(id);
-                    if unit.role == Role::Sandbox {
-                        sandbox = Some((*id, Some(*state)));
-                    }
+    let mut stood: Vec<Stood<'a>> = Vec::new();
+    for unit in units(app) {
+        let candidates: Vec<Found<'a>> = containers
+            .iter()
+            .filter_map(|(id, container)| {
+                let owner = container.ownership()?;
+                (owner.role == unit.role && owner.hash.as_ref() == Some(&unit.hash)).then_some(Found {
+                    id,
+                    container,
+                    owner,
+                })
+            })
+            .collect();
+        let member = app.joins_sandbox() && unit.role != Role::Sandbox;
+        let in_place = |found: &Found<'_>| !member || lives_in(memory, *found, sandbox);
+        let was_started = |found: &Found<'_>| found.container.state.started_at().is_some();
+        initialized |=
+            unit.is(Kind::Main) && candidates.iter().any(|found| was_started(found) && in_place(found));
+        let standing = stand(memory, app, &unit, &candidates, in_place);
+        match standing {
+            Standing::Serving(found) | Standing::Created(found) => {
+                kept.push(found.id);
+                if unit.role == Role::Sandbox {
+                    sandbox = Some(found);
                 }
-                Standing::Created { id, .. } => {
-                    kept.push(id);
-                    if unit.role == Role::Sandbox {
-                        sandbox = Some((*id, None));
-                    }
-                }
-                Standing::Ended { id, .. } => kept.push(id),
-                Standing::Absent { .. } => {}
             }
-            (unit, standing)
-        })
-        .collect();
-    let stale = containers
-        .iter()
-        .filter(|(id, _)| !kept.contains(id))
-        .map(|(id, container)| (*id, *container, why_stale(&units, container)))
-        .collect();
-    Sorted { units, stale }
+            Standing::Ended(found) => kept.push(found.id),
+            Standing::Absent { .. } => {}
+        }
+        let health = health(memory, app, &unit, &standing);
+        stood.push(Stood { unit, standing, health });
+    }
+    let stale = containers.iter().filter(|(id, _)| !kept.contains(id)).map(|(id, container)| Stale {
+        id,
+        container,
+        why: why_stale(memory, &stood, id, container, containers),
+    });
+    let stale = stale.collect();
+    Sorted { units: stood, stale, initialized }
 }
-
-type SandboxView<'a> = Option<(&'a ContainerId, Option<&'a ContainerState>)>;
 
 fn stand<'a>(
     memory: &Memory,
     app: &ValidApp,
     unit: &Unit<'_>,
-    containers: &[(&'a ContainerId, &'a ObservedContainer)],
-    sandbox: SandboxView<'a>,
+    candidates: &[Found<'a>],
+    in_place: impl Fn(&Found<'_>) -> bool,
 ) -> Standing<'a> {
-    let candidates = || {
-        containers.iter().filter_map(|(id, container)| {
-            let owner = container.ownership()?;
-            (owner.role == unit.role && owner.hash.as_ref() == Some(&unit.hash))
-                .then_some((*id, *container, owner))
-        })
-    };
-    let member = app.has_sandbox() && unit.role != Role::Sandbox;
-    let in_place = |id: &ContainerId, container: &ObservedContainer| {
-        !member || lives_in(memory, id, container, sandbox, containers)
-    };
-
     // Of several, the oldest that runs stays: a healthy container is never restarted for a younger twin.
-    let alive = candidates()
-        .filter(|(id, container, _)| container.state.is_alive() && in_place(id, container))
-        .min_by_key(|(id, container, _)| (container.state.started_at(), *id));
-    if let Some((id, container, owner)) = alive {
-        return Standing::Serving { id, owner, state: &container.state };
+    let alive = candidates
+        .iter()
+        .filter(|found| found.container.state.is_alive() && in_place(found))
+        .min_by_key(|found| (found.container.state.started_at(), found.id));
+    if let Some(found) = alive {
+        return Standing::Serving(*found);
     }
-    let last = candidates().max_by_key(|(id, _, owner)| (owner.restart_count, *id));
-    let created = candidates()
-        .filter(|(id, container, _)| container.state == ContainerState::Created && in_place(id, container))
-        .max_by_key(|(id, _, owner)| (owner.restart_count, *id));
-    if let Some((id, container, owner)) = created {
-        return Standing::Created { id, name: &container.name, owner };
+    let newest = |found: &&Found<'a>| (found.owner.restart_count, found.id);
+    let last = candidates.iter().max_by_key(newest);
+    let created = candidates
+        .iter()
+        .filter(|found| found.container.state == ContainerState::Created && in_place(found))
+        .max_by_key(newest);
+    if let Some(found) = created {
+        return Standing::Created(*found);
     }
-    if let Some((id, container, owner)) = last
-        && let ContainerState::Exited { exit_code, .. } = container.state
-        && unit.role != Role::Sandbox
-        && !app.restart_policy.restarts(exit_code)
+    if let Some(found) = last
+        && let Some(exit_code) = found.exit_code()
+        && is_over(memory, app, unit, *found, exit_code, in_place)
     {
-        return Standing::Ended { id, owner, state: &container.state };
+        return Standing::Ended(*found);
     }
     Standing::Absent {
-        restart_count: last.map_or(0, |(_, _, owner)| owner.restart_count.saturating_add(1)),
-        last: last.map(|(id, container, _)| (id, &container.state)),
+        restart_count: last.map_or(0, |found| found.owner.restart_count.saturating_add(1)),
+        last: last.copied(),
+    }
+}
+
+/// True if the run that ended was the unit's last.
+fn is_over(
+    memory: &Memory,
+    app: &ValidApp,
+    unit: &Unit<'_>,
+    found: Found<'_>,
+    exit_code: i64,
+    in_place: impl Fn(&Found<'_>) -> bool,
+) -> bool {
+    let killed = memory.kill(&app.key, unit, found.id).is_some();
+    let restarts = unit.restarts(app.restart_policy, exit_code, killed);
+    match unit.kind() {
+        None | Some(Kind::Sidecar | Kind::Main) => !restarts,
+        // What it prepared, it prepared for this sandbox.
+        Some(Kind::Init) if exit_code == 0 => in_place(&found),
+        // Its own spec may be the same in a revision that mends what it failed on.
+        Some(Kind::Init) => !restarts && found.owner.revision == app.revision,
     }
 }
 
 /// True if a container is in the network of the sandbox that stands now: of that container, and of its present run. A sandbox that
 /// was restarted has a new network, in which those that joined before are not.
-fn lives_in(
+fn lives_in(memory: &Memory, found: Found<'_>, sandbox: Option<Found<'_>>) -> bool {
+    let (Some(sandbox), Some(joined)) = (sandbox, &found.container.joined) else {
+        return false;
+    };
+    let same = *joined == sandbox.id.0 || *joined == sandbox.container.name;
+    let since = sandbox.container.state.started_at();
+    // A member that does not run will join whatever run of the sandbox there is when it starts.
+    same && (!found.container.state.is_alive()
+        || since.is_some() && memory.may_live_in(found.id, sandbox.id, since))
+}
+
+fn why_stale(
+    memory: &Memory,
+    stood: &[Stood<'_>],
+    id: &ContainerId,
+    container: &ObservedContainer,
+    containers: &[(&ContainerId, &ObservedContainer)],
+) -> Why {
+    let Some(owner) = container.ownership() else {
+        return Why::Replaced;
+    };
+    if container.state.is_alive() && !has_network(memory, id, container, containers) {
+        return Why::NetworkGone;
+    }
+    let same = stood
+        .iter()
+        .find(|stood| stood.unit.role == owner.role && owner.hash.as_ref() == Some(&stood.unit.hash));
+    match same.map(|stood| &stood.standing) {
+        // Its sandbox is an old one.
+        Some(Standing::Absent { .. } | Standing::Created(_)) if container.state.is_alive() => Why::Replaced,
+        Some(Standing::Serving(found)) if found.container.joined != container.joined => Why::Replaced,
+        Some(_) => Why::Superseded,
+        None => Why::Replaced,
+    }
+}
+
+/// False if the container lives in a network whose owner ended, or was restarted since.
+fn has_network(
     memory: &Memory,
     id: &ContainerId,
     container: &ObservedContainer,
-    sandbox: SandboxView<'_>,
     containers: &[(&ContainerId, &ObservedContainer)],
 ) -> bool {
-    let (Some((sandbox, state)), Some(joined)) = (sandbox, &container.joined) else {
-        return false;
-    };
-    let name = containers.iter().find(|(other, _)| *other == sandbox).map(|(_, sandbox)| &sandbox.name);
-    let same = *joined == sandbox.0 || Some(joined) == name;
-    let since = state.and_then(ContainerState::started_at);
-    // A member that does not run will join whatever run of the sandbox there is when it starts.
-    same && (!container.state.is_alive() || since.is_some() && memory.may_live_in(id, sandbox, since))
-}
-
-fn why_stale(units: &[(Unit<'_>, Standing<'_>)], container: &ObservedContainer) -> super::Why {
-    let Some(owner) = container.ownership() else {
-        return super::Why::Replaced;
-    };
-    let unit = units.iter().find(|(unit, _)| unit.role == owner.role);
-    match unit {
-        Some((unit, _)) if owner.hash.as_ref() != Some(&unit.hash) => super::Why::Replaced,
-        Some((_, Standing::Absent { .. })) if container.state.is_alive() => super::Why::NetworkGone,
-        Some(_) => super::Why::Superseded,
-        None => super::Why::Replaced,
-    }
+    let Some(joined) = &container.joined else { return true };
+    let owner = containers.iter().find(|(id, other)| id.0 == *joined || other.name == *joined);
+    owner.is_some_and(|(owner, other)| {
+        other.state.is_alive() && memory.may_live_in(id, owner, other.state.started_at())
+    })
 }
 
 /// The name of a container to create. It is unique on the Docker Engine: node and app are unique, the hash tells two specs apart, the
 /// count two runs.
-pub(super) fn container_name(
-    node: &skerry_terms::NodeName,
-    app: &AppKey,
-    unit: &Unit<'_>,
-    restart_count: u32,
-) -> String {
+pub(super) fn container_name(node: &NodeName, app: &AppKey, unit: &Unit<'_>, restart_count: u32) -> String {
     let hash = &unit.hash.as_str()[..8];
     format!("skerry_{node}_{}_{}_{}_{hash}_{restart_count}", app.namespace(), app.name(), unit.role)
 }

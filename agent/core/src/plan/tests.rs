@@ -1,19 +1,26 @@
 //! The planner on a model of Docker: invariants as properties, and the cases that people ask about as scenarios.
 
+mod creation;
+mod hooks_and_probes;
+mod in_place;
+mod initialising;
 mod invariants;
 mod model;
 mod scenarios;
+mod switching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use skerry_terms::AppKey;
 
 use self::model::Site;
 use super::plan;
 use crate::{
-    AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Host, Memory, Network,
-    ObservedContainer, Owner, Plan, Port, Protocol, Resources, RestartPolicy, ValidApp, WallMillis,
+    Action, AppPlan, AppSpec, Container, ContainerId, ContainerState, Desired, DesiredApp, Handler, Host,
+    Memory, Network, ObservedContainer, Owner, Plan, Port, Probe, Protocol, Resources, RestartPolicy, Role,
+    ValidApp, WallMillis,
 };
 
 /// More rounds than any box of these tests needs to settle.
@@ -33,6 +40,19 @@ fn container(name: &str, image: &str, port: Option<u16>) -> Container {
     Container {
         ports: port.into_iter().collect(),
         ..Container::new(name.parse().expect("a name"), image.into())
+    }
+}
+
+/// A probe with Kubernetes' defaults.
+fn probe() -> Probe {
+    Probe {
+        handler: Handler::Exec { command: vec!["true".into()] },
+        initial_delay: Duration::ZERO,
+        timeout: Duration::from_secs(1),
+        period: Duration::from_secs(10),
+        success_threshold: 1,
+        failure_threshold: 3,
+        grace: None,
     }
 }
 
@@ -87,13 +107,49 @@ fn foreign(site: &mut Site, name: &str) -> ContainerId {
     id
 }
 
+/// The plan for an app at this moment.
+fn next(site: &Site, desired: &Desired, memory: &mut Memory, key: &AppKey) -> AppPlan {
+    memory.note(desired, &site.observed(), site.now);
+    plan(desired, &site.observed(), memory, site.now).apps[key].clone()
+}
+
+/// One round for one app: plan, execute; what its probes say comes after.
+fn round(site: &mut Site, desired: &Desired, memory: &mut Memory, key: &AppKey) -> AppPlan {
+    let app_plan = next(site, desired, memory, key);
+    site.execute(key, &app_plan.actions, memory, usize::MAX);
+    app_plan
+}
+
+fn role(name: &str) -> Role {
+    Role::Container(name.parse().expect("a name"))
+}
+
+/// The words of a list: one letter per action.
+fn shape(actions: &[Action]) -> String {
+    let letter = |action: &Action| match action {
+        Action::Pull { .. } => 'P',
+        Action::Create(_) => 'C',
+        Action::Start { .. } => 'S',
+        Action::Stop { .. } => 'X',
+        Action::Remove { .. } => 'R',
+        Action::Project(_) => 'F',
+        Action::PostStart { .. } => 'H',
+        Action::Update { .. } => 'U',
+        Action::Names { .. } => 'N',
+        Action::Discard => 'D',
+    };
+    actions.iter().map(letter).collect()
+}
+
 /// Plans and executes until nothing is left to do, however long the waits are. Panics if that does not happen (A2).
 fn settle(site: &mut Site, desired: &Desired, memory: &mut Memory) -> Plan {
     for _ in 0..ROUNDS {
         memory.note(desired, &site.observed(), site.now);
         let next = plan(desired, &site.observed(), memory, site.now);
         assert!(next.wake_at.is_none_or(|wake| wake > site.now), "A9: a wake in the past");
-        let idle = next.apps.values().all(|app| app.actions.is_empty());
+        let before = memory.clone();
+        site.probe(desired, memory);
+        let idle = next.apps.values().all(|app| app.actions.is_empty()) && before == *memory;
         for (key, app) in &next.apps {
             site.execute(key, &app.actions, memory, usize::MAX);
         }

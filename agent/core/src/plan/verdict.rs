@@ -2,8 +2,13 @@
 
 use skerry_terms::{Phase, reasons};
 
-use super::standing::Standing;
-use crate::{ContainerId, ContainerState, DesiredApp, ObservedContainer, Role, Termination, WallMillis};
+use super::probes::Health;
+use super::standing::{Found, Standing, Stood};
+use crate::memory::Crash;
+use crate::{
+    Container, ContainerId, ContainerState, DesiredApp, Kind, ObservedContainer, Role, Termination,
+    WallMillis,
+};
 
 /// Where an app stands on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +30,30 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitVerdict {
     pub role: Role,
+    pub kind: Kind,
     pub id: Option<ContainerId>,
     pub ready: bool,
+    /// Its startup probe passed, or there is none and it runs; and its postStart hook succeeded.
+    pub started: bool,
     pub restart_count: u32,
     pub state: UnitState,
     pub reason: &'static str,
+    /// With the container's own last words, when it ended and left some.
     pub message: String,
+    /// How the run before this one ended. Absent when there was none that the agent knows of.
+    pub last: Option<Ending>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub exit_code: i64,
+    /// A stable word.
+    pub reason: &'static str,
+    /// The container's own last words; without any, why the agent ended it. Empty when there is neither.
+    pub message: String,
+    pub started_at: WallMillis,
+    pub finished_at: WallMillis,
 }
 
 /// Kubernetes' three container states.
@@ -94,54 +117,109 @@ pub(super) fn ending(exit_code: i64, oom_killed: bool) -> (&'static str, String)
     }
 }
 
-/// How a unit looks to people when nothing is in its way.
-pub(super) fn unit_verdict(role: &Role, standing: &Standing<'_>, last: Option<&Termination>) -> UnitVerdict {
-    let waiting = |id: Option<&ContainerId>, restart_count| UnitVerdict {
-        role: role.clone(),
-        id: id.cloned(),
+/// How a unit looks to people when nothing is in its way. `initialized`: its app's init containers have had their turn.
+pub(super) fn unit_verdict(
+    container: &Container,
+    stood: &Stood<'_>,
+    crash: Option<&Crash>,
+    initialized: bool,
+) -> UnitVerdict {
+    let blank = UnitVerdict {
+        role: stood.unit.role.clone(),
+        kind: container.kind,
+        id: None,
         ready: false,
-        restart_count,
+        started: false,
+        restart_count: 0,
         state: UnitState::Waiting,
         reason: reasons::CONTAINER_CREATING,
         message: String::new(),
+        last: crash.map(last_ending),
     };
-    match standing {
-        Standing::Serving { id, owner, state } => {
-            let started_at = state.started_at().unwrap_or_default();
-            let paused = matches!(state, ContainerState::Paused { .. });
-            UnitVerdict {
-                role: role.clone(),
-                id: Some((*id).clone()),
-                ready: !paused,
-                restart_count: owner.restart_count,
-                state: UnitState::Running { started_at },
-                reason: if paused { reasons::PAUSED } else { "" },
-                message: match (paused, last) {
-                    (true, _) => "paused by docker pause; docker unpause resumes it".to_owned(),
-                    (false, Some(last)) if owner.restart_count > 0 => {
-                        format!("its last run {}", ending(last.exit_code, last.oom_killed).1)
-                    }
-                    (false, _) => String::new(),
-                },
-            }
+    match &stood.standing {
+        Standing::Serving(found) => serving(blank, *found, &stood.health, crash),
+        Standing::Ended(found) => ended(blank, stood, *found, crash),
+        Standing::Created(found) => {
+            UnitVerdict { id: Some(found.id.clone()), restart_count: found.owner.restart_count, ..blank }
         }
-        Standing::Ended { id, owner, state } => {
-            let ContainerState::Exited { exit_code, oom_killed, started_at, .. } = state else {
-                return waiting(Some(id), owner.restart_count);
-            };
-            let (reason, message) = ending(*exit_code, *oom_killed);
-            UnitVerdict {
-                role: role.clone(),
-                id: Some((*id).clone()),
-                ready: false,
-                restart_count: owner.restart_count,
-                state: UnitState::Terminated { started_at: *started_at, exit_code: *exit_code },
-                reason,
-                message,
-            }
-        }
-        Standing::Created { id, owner, name: _ } => waiting(Some(id), owner.restart_count),
+        Standing::Absent { .. } if initialized && container.kind == Kind::Init => UnitVerdict {
+            ready: true,
+            state: UnitState::Terminated { started_at: WallMillis::default(), exit_code: 0 },
+            reason: reasons::COMPLETED,
+            message: "ended before; its container was removed".to_owned(),
+            ..blank
+        },
         // The count of runs that ended: the container to come will be one further.
-        Standing::Absent { restart_count, last: _ } => waiting(None, restart_count.saturating_sub(1)),
+        Standing::Absent { restart_count, last: _ } => {
+            UnitVerdict { restart_count: restart_count.saturating_sub(1), ..blank }
+        }
     }
+}
+
+fn serving(blank: UnitVerdict, found: Found<'_>, health: &Health, crash: Option<&Crash>) -> UnitVerdict {
+    let paused = matches!(found.container.state, ContainerState::Paused { .. });
+    let (reason, message) = match (paused, &health.kill) {
+        (true, _) => (reasons::PAUSED, "paused by docker pause; docker unpause resumes it".to_owned()),
+        (false, Some(kill)) => (kill.reason, format!("is being killed: {}", kill.message)),
+        (false, None) if !health.ready => {
+            (if health.proven { reasons::NOT_READY } else { "" }, health.words.clone())
+        }
+        (false, None) => match crash.filter(|_| found.owner.restart_count > 0) {
+            Some(Crash { kill: Some(kill), .. }) => {
+                ("", format!("its last run was killed: {}", kill.message))
+            }
+            Some(Crash { last, kill: None, .. }) => {
+                ("", format!("its last run {}", ending(last.exit_code, last.oom_killed).1))
+            }
+            None => ("", String::new()),
+        },
+    };
+    UnitVerdict {
+        id: Some(found.id.clone()),
+        // An init container is ready when it has ended.
+        ready: health.ready && blank.kind != Kind::Init,
+        started: health.started,
+        restart_count: found.owner.restart_count,
+        state: UnitState::Running { started_at: found.container.state.started_at().unwrap_or_default() },
+        reason,
+        message,
+        ..blank
+    }
+}
+
+fn ended(blank: UnitVerdict, stood: &Stood<'_>, found: Found<'_>, crash: Option<&Crash>) -> UnitVerdict {
+    let ContainerState::Exited { exit_code, oom_killed, started_at, message: ref last_words, .. } =
+        found.container.state
+    else {
+        return blank;
+    };
+    let (reason, words) = match &stood.health.kill {
+        Some(kill) => (kill.reason, format!("was killed: {}", kill.message)),
+        None => ending(exit_code, oom_killed),
+    };
+    let message = match last_words.trim() {
+        "" => words,
+        last_words => format!("{words}: {last_words}"),
+    };
+    UnitVerdict {
+        id: Some(found.id.clone()),
+        ready: blank.kind == Kind::Init && !stood.has_failed(),
+        restart_count: found.owner.restart_count,
+        state: UnitState::Terminated { started_at, exit_code },
+        reason,
+        message,
+        // What memory knows of last is this very run.
+        last: crash.filter(|crash| crash.id != *found.id).map(last_ending),
+        ..blank
+    }
+}
+
+fn last_ending(crash: &Crash) -> Ending {
+    let Termination { exit_code, oom_killed, started_at, finished_at, message } = &crash.last;
+    let (reason, words) = match &crash.kill {
+        Some(kill) => (kill.reason, kill.message.clone()),
+        None => (ending(*exit_code, *oom_killed).0, String::new()),
+    };
+    let message = if message.is_empty() { words } else { message.clone() };
+    Ending { exit_code: *exit_code, reason, message, started_at: *started_at, finished_at: *finished_at }
 }

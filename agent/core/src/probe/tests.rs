@@ -101,6 +101,7 @@ impl Site {
                     revision: "web-1".to_owned(),
                     hash: Some(hash),
                     restart_count: 0,
+                    stop_rank: 0,
                 }),
                 state: ContainerState::Running { started_at: STARTED },
                 ports: Vec::new(),

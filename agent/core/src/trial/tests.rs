@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use skerry_terms::NodeName;
 
 use super::*;
-use crate::{AppSpec, Container, ContainerId, Host, RestartPolicy, Role, UnitState, UnitVerdict, WallMillis};
+use crate::{
+    AppSpec, Container, ContainerId, Host, Kind, RestartPolicy, Role, UnitState, UnitVerdict, WallMillis,
+};
 
 const DEADLINE: u64 = 60;
 
@@ -70,12 +72,15 @@ fn plan(says: Says, revision: &str) -> Plan {
     };
     let unit = UnitVerdict {
         role: Role::Container("main".parse().expect("a name")),
+        kind: Kind::Main,
         id: Some(ContainerId("c".to_owned())),
         ready,
+        started: ready,
         restart_count: 0,
         state,
         reason,
         message: String::new(),
+        last: None,
     };
     let verdict = crate::Verdict {
         revision: revision.to_owned(),

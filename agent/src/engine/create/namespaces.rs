@@ -23,9 +23,8 @@ pub(super) fn set(host: &mut HostConfig, join: &Join, pid: &Namespace, ipc: &Nam
         Namespace::Host => "host".to_owned(),
         Namespace::Container { name } => format!("container:{name}"),
     });
-    let Some(NetworkOwner { hostname: _, dns: _, hosts, names, sysctls }) = owner(join) else { return };
-    let aliases = hosts.iter().map(|(name, ip)| format!("{name}:{ip}"));
-    let extra: Vec<String> = aliases.chain(names.iter().map(|(name, ip)| format!("{name}:{ip}"))).collect();
+    let Some(NetworkOwner { hostname: _, dns: _, hosts, sysctls }) = owner(join) else { return };
+    let extra: Vec<String> = hosts.iter().map(|(name, ip)| format!("{name}:{ip}")).collect();
     host.extra_hosts = (!extra.is_empty()).then_some(extra);
     host.sysctls = (!sysctls.is_empty())
         .then(|| sysctls.iter().map(|(name, value)| (name.clone(), value.clone())).collect());

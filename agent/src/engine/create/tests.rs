@@ -72,6 +72,8 @@ pub(super) fn spec() -> CreateSpec {
         join: Join::Bridge(owner()),
         pid: Namespace::Host,
         ipc: Namespace::Shareable,
+        names: BTreeMap::from([("web.a".to_owned(), ip("fd00::2"))]),
+        stop_rank: 3,
         grace_seconds: 7,
         labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
         annotations: BTreeMap::from([("note".to_owned(), "x".to_owned())]),
@@ -85,8 +87,7 @@ fn ip(text: &str) -> IpAddr {
 fn owner() -> NetworkOwner {
     NetworkOwner {
         hostname: "b".to_owned(),
-        hosts: vec![("alias".to_owned(), ip("10.0.0.1"))],
-        names: BTreeMap::from([("web.a".to_owned(), ip("fd00::2"))]),
+        hosts: vec![("alias".to_owned(), ip("10.0.0.1")), ("web.a".to_owned(), ip("fd00::2"))],
         sysctls: BTreeMap::from([("net.core.somaxconn".to_owned(), "9".to_owned())]),
         ..Default::default()
     }
@@ -156,6 +157,7 @@ fn the_labels_tell_what_must_be_known_without_the_spec() {
         (labels::REVISION, "b-1"),
         (labels::SPEC_HASH, "0123456789abcdef"),
         (labels::RESTART_COUNT, "2"),
+        (labels::STOP_RANK, "3"),
         (labels::PRE_STOP, r#"{"Exec":{"command":["true"]}}"#),
         (labels::TERMINATION_MESSAGE_POLICY, "FallbackToLogsOnError"),
         (labels::DEVICES, r#"{"camera":1,"gpu":2}"#),
@@ -168,11 +170,7 @@ fn the_labels_tell_what_must_be_known_without_the_spec() {
         assert_eq!(labels.get(key).map(String::as_str), Some(value), "{key}");
     }
     // They may change between two attempts to create it.
-    let moved = CreateSpec {
-        join: Join::Bridge(NetworkOwner { names: BTreeMap::new(), ..owner() }),
-        resources: Resources::default(),
-        ..spec()
-    };
+    let moved = CreateSpec { names: BTreeMap::new(), resources: Resources::default(), ..spec() };
     assert_eq!(identity(&spec()), identity(&moved));
 }
 
@@ -227,6 +225,7 @@ fn a_plain_spec_says_nothing_that_was_not_asked_for() {
         join: Join::Bridge(NetworkOwner::default()),
         pid: Namespace::Private,
         ipc: Namespace::Private,
+        names: BTreeMap::new(),
         resources: Resources::default(),
         ..spec()
     };

@@ -133,7 +133,7 @@ pub struct GrpcAction {
 
 /// A number or a text, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a whole number or a text")]
 pub enum IntOrString {
     Int(i32),
     Text(String),

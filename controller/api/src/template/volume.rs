@@ -1,7 +1,8 @@
 //! Volumes: where the files come from that containers mount.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{FieldRef, ResourceFieldRef, word_enum};
 use crate::{Quantity, names};
@@ -22,7 +23,7 @@ pub struct Volume {
     /// Name of the volume: a DNS label, unique within the app.
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub name: String,
-    /// An empty folder that the containers of the app share; it is emptied when all of them are replaced.
+    /// An empty folder that the containers of the app share; it lives as long as the app is on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDir>,
     /// A file, folder, socket or device of the box. Needs the box's owner to allow it: policy.host-paths in agent.toml.
@@ -111,7 +112,7 @@ pub struct ConfigMapVolume {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<KeyToPath>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
     /// Missing keys or a missing object are left out. Default: false, the app waits for them.
@@ -131,7 +132,7 @@ pub struct SecretVolume {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<KeyToPath>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
     /// Missing keys or a missing object are left out. Default: false, the app waits for them.
@@ -150,7 +151,7 @@ pub struct KeyToPath {
     #[schemars(length(min = 1, max = 1024), regex(pattern = names::FILE))]
     pub path: String,
     /// Mode of the file, 0 to 0777. Default: the volume's defaultMode.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub mode: Option<i32>,
 }
@@ -164,7 +165,7 @@ pub struct DownwardApiVolume {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<DownwardApiFile>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
 }
@@ -190,7 +191,7 @@ pub struct DownwardApiFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_field_ref: Option<ResourceFieldRef>,
     /// Mode of the file, 0 to 0777. Default: the volume's defaultMode.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub mode: Option<i32>,
 }
@@ -204,7 +205,7 @@ pub struct ProjectedVolume {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub sources: Vec<VolumeProjection>,
     /// Mode of the files, 0 to 0777. Default: 0644.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "mode", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 511))]
     pub default_mode: Option<i32>,
 }
@@ -326,6 +327,28 @@ impl HostPath {
     }
 }
 
+/// A mode as people write it. `0440` is a number to kubectl and a text to a reader of YAML 1.2: the agent reads manifests by itself.
+fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a mode, such as 0440")]
+    enum Written {
+        Number(i32),
+        Octal(String),
+    }
+    Ok(match Option::<Written>::deserialize(deserializer)? {
+        None => None,
+        Some(Written::Number(number)) => Some(number),
+        Some(Written::Octal(text)) => {
+            let digits = text.strip_prefix('0').map(|digits| digits.strip_prefix('o').unwrap_or(digits));
+            let number = digits.and_then(|digits| i32::from_str_radix(digits, 8).ok());
+            Some(
+                number
+                    .ok_or_else(|| D::Error::custom(format_args!("{text:?} is not a mode, such as 0440")))?,
+            )
+        }
+    })
+}
+
 /// The mode of files whose volume names none.
 pub(crate) fn effective_mode(default_mode: Option<i32>) -> u32 {
     u32::try_from(default_mode.unwrap_or(DEFAULT_MODE)).unwrap_or_default()
@@ -342,3 +365,23 @@ macro_rules! default_mode {
     };
 }
 default_mode!(ConfigMapVolume, SecretVolume, DownwardApiVolume, ProjectedVolume);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_read_as_kubectl_reads_it() {
+        let mode = |text: &str| {
+            let json = format!(r#"{{"key": "k", "path": "p", "mode": {text}}}"#);
+            serde_json::from_str::<KeyToPath>(&json).map(|item| item.mode).ok()
+        };
+        assert_eq!(mode("288"), Some(Some(0o440)));
+        assert_eq!(mode("\"0440\""), Some(Some(0o440)));
+        assert_eq!(mode("\"0o440\""), Some(Some(0o440)));
+        assert_eq!(mode("null"), Some(None));
+        for text in ["\"440\"", "\"0999\"", "\"\"", "\"rw\"", "true"] {
+            assert_eq!(mode(text), None, "{text}");
+        }
+    }
+}

@@ -3,8 +3,8 @@
 use super::report::{Path, Report};
 use super::{image, pod, text};
 use crate::{
-    EdgeAppSpec, LabelSelector, Operator, Placement, PodTemplate, Requirement, Strategy, Switch,
-    TemplateMeta, Toleration, TolerationOperator, Variant, VariantMatch, bounds,
+    EdgeAppSpec, LabelSelector, Operator, Placement, PodTemplate, References, Requirement, Strategy, Switch,
+    TemplateMeta, Toleration, TolerationOperator, Variant, VariantMatch, bounds, references,
 };
 
 /// Labels of ours on the containers: adoption relies on them.
@@ -21,6 +21,16 @@ pub(super) fn check(spec: &EdgeAppSpec, path: &Path, report: &mut Report) {
         check_metadata(metadata, &template_path.field("metadata"), report);
     }
     pod::check(pod_spec, &template_path.field("spec"), report);
+    let References { config_maps, secrets } = references(spec);
+    let objects = config_maps.len() + secrets.len();
+    report.require(
+        objects <= bounds::REFERENCES,
+        &template_path.field("spec"),
+        format!(
+            "refers to {objects} ConfigMaps and Secrets; at most {} travel with an app",
+            bounds::REFERENCES
+        ),
+    );
     let variants_path = path.field("variants");
     if report.fits(variants.len(), bounds::VARIANTS, &variants_path) {
         for (i, variant) in variants.iter().enumerate() {

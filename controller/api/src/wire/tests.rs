@@ -234,3 +234,16 @@ fn an_app_over_a_cap_is_refused() {
     let error = refused(&many, &[heavy]).expect_err("too large").to_string();
     assert!(error.contains("ConfigMaps and Secrets"), "{error}");
 }
+
+/// A controller upgrade that changes them sends every app to every node once more.
+#[test]
+fn the_bytes_of_a_known_spec_never_change() {
+    let known = spec_of(r#", "envFrom": [{"configMapRef": {"name": "c"}}]"#, "");
+    let config =
+        ConfigObject { data: [("k".to_owned(), b"v".to_vec())].into(), ..object(ConfigKind::ConfigMap, "c") };
+    let payload = payload("u", "r", &known, &BTreeMap::new(), &[config]).expect("a payload");
+    let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = "0a01751201721a381801201e32300a046d61696e12057765623a311802720512030a0163\
+        a201142f6465762f7465726d696e6174696f6e2d6c6f67a801017001200128d804320d080112016322060a016b120176";
+    assert_eq!(hex, expected);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use skerry_terms::{Phase, reasons};
 
 use super::model::Site;
-use super::{app, app_key, container, desired, foreign, settle, valid};
+use super::{app, app_key, container, desired, foreign, settle, shape, valid};
 use crate::plan::{Why, plan};
 use crate::{
     Action, ContainerId, ContainerState, DesiredApp, EnvValue, EnvVar, HostPort, Join, Listener, Memory,
@@ -19,23 +19,6 @@ fn web(image: &str) -> ValidApp {
 
 fn tcp(port: u16) -> HostPort {
     HostPort { protocol: Protocol::Tcp, port: port.try_into().expect("a port"), ip: None }
-}
-
-/// The words of a list: one letter per action.
-fn shape(actions: &[Action]) -> String {
-    let letter = |action: &Action| match action {
-        Action::Pull { .. } => 'P',
-        Action::Create(_) => 'C',
-        Action::Start { .. } => 'S',
-        Action::Stop { .. } => 'X',
-        Action::Remove { .. } => 'R',
-        Action::Project(_) => 'F',
-        Action::PostStart { .. } => 'H',
-        Action::Update { .. } => 'U',
-        Action::Names { .. } => 'N',
-        Action::Discard => 'D',
-    };
-    actions.iter().map(letter).collect()
 }
 
 #[test]

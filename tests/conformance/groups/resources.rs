@@ -1,0 +1,91 @@
+//! Limits and requests, as the kernel keeps them.
+
+use anyhow::ensure;
+
+use crate::case::{APP, Case};
+
+/// Prints the memory limit of a container, under either version of cgroups.
+const MEMORY: &str =
+    "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max";
+/// Prints quota and period.
+const CPU: &str = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us 2>/dev/null || tr ' ' '\\n' < /sys/fs/cgroup/cpu.max";
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::pod(
+            "limits_are_the_kernels",
+            "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#how-pods-with-resource-limits-are-run: The CPU limit defines a hard ceiling; \
+             the memory limit defines a memory limit for that cgroup",
+            r#"
+containers:
+- {name: main, command: [sleep, "9999"], resources: {limits: {cpu: 250m, memory: 64Mi}}}
+"#,
+        )
+        .inspects("main", "/HostConfig/NanoCpus", 250_000_000)
+        .inspects("main", "/HostConfig/Memory", 64 << 20)
+        .says("main", MEMORY, "67108864")
+        .says("main", CPU, "25000\n100000"),
+        Case::pod(
+            "no_limit_is_no_limit",
+            "https://kubernetes.io/docs/tasks/configure-pod-container/assign-memory-resource/#if-you-do-not-specify-a-memory-limit: The Container has no upper bound on the \
+             amount of memory it uses",
+            "{containers: [{name: main, command: [sleep, '9999']}]}",
+        )
+        .inspects("main", "/HostConfig/NanoCpus", 0)
+        .inspects("main", "/HostConfig/Memory", 0),
+        Case::pod(
+            "a_request_of_cpu_is_a_share",
+            "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#how-pods-with-resource-limits-are-run: The CPU request typically defines a \
+             weighting",
+            r#"
+containers:
+- {name: small, command: [sleep, "9999"], resources: {requests: {cpu: 50m}}}
+- {name: large, command: [sleep, "9999"], resources: {requests: {cpu: 100m}, limits: {cpu: "1"}}}
+"#,
+        )
+        .inspects("small", "/HostConfig/CpuShares", 51)
+        .inspects("large", "/HostConfig/CpuShares", 102),
+        Case::pod(
+            "a_limit_is_a_request_too",
+            "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#requests-and-limits: If you specify a limit for a resource, but do not specify \
+             any request, Kubernetes copies the limit you specified and uses it as the requested value",
+            "{containers: [{name: main, command: [sleep, '9999'], resources: {limits: {cpu: 100m}}}]}",
+        )
+        .inspects("main", "/HostConfig/CpuShares", 102),
+        Case::pod(
+            "there_is_no_swap_beyond_the_limit",
+            "https://kubernetes.io/docs/concepts/cluster-administration/swap-memory-management/: NoSwap, the default: workloads running as Pods on this node do not and \
+             cannot use swap",
+            "{containers: [{name: main, command: [sleep, '9999'], resources: {limits: {memory: 64Mi}}}]}",
+        )
+        .inspects("main", "/HostConfig/MemorySwap", 64 << 20),
+        Case::story(
+            "one_that_uses_too_much_memory_is_killed_for_it",
+            "[sig-node] OOMKiller [LinuxOnly] single process container The containers terminated by OOM killer should have the reason set to OOMKilled",
+            async |scene| {
+                let pod = r#"
+restartPolicy: Never
+containers:
+- {name: main, command: [sh, -c, 'tail /dev/zero'], resources: {limits: {memory: 16Mi}}}
+"#;
+                let report = scene.apply(APP, pod).await?.phase("Failed").await?;
+                let container = &report.containers[0];
+                ensure!(container.reason == "OOMKilled" && container.exit_code == Some(137), "{report:?}");
+                Ok(())
+            },
+        ),
+        Case::pod(
+            "logs_are_rotated",
+            "[sig-node] ContainerLogRotation when a container generates a lot of log should be rotated and limited to a fixed amount of files",
+            "{containers: [{name: main, command: [sleep, '9999']}]}",
+        )
+        .inspects("main", "/HostConfig/LogConfig/Config/max-size", "10m")
+        .inspects("main", "/HostConfig/LogConfig/Config/max-file", "5"),
+        Case::refused(
+            "no_request_is_larger_than_its_limit",
+            "Pod validation: spec.containers[0].resources.requests: Invalid value: must be less than or equal to cpu limit",
+            "{containers: [{name: main, resources: {limits: {cpu: 100m}, requests: {cpu: 200m}}}]}",
+            &["requests"],
+        ),
+    ]
+}
