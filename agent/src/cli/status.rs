@@ -68,7 +68,8 @@ fn table(report: &Report, wide: bool, now: Timestamp) -> String {
     text += &line(&header);
     for (row, app) in rows.iter().zip(&report.apps) {
         text += &line(row);
-        if !app.message.is_empty() && !(app.is_well() && app.phase == "Running") {
+        let at_rest = app.is_well() && app.phase == "Running";
+        if !at_rest && !app.message.is_empty() {
             let _ = writeln!(text, "  {}: {}", app.reason, one_line(&app.message));
         }
         for container in app.containers.iter().filter(|container| wide || !container.message.is_empty()) {
