@@ -24,6 +24,7 @@ use skerry_proto::{caps, wire};
 use skerry_terms::{AppKey, Digest, NodeName, Payload, PayloadSet};
 
 use config::Config;
+pub use container::DEVICE_PREFIX;
 use wrong::Wrong;
 
 /// A desired set as the supervisor holds it.

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use skerry_agent_core::Capacity;
 use skerry_proto::wire;
 
 pub use addresses::addresses;
 
-/// Everything about the box that the controller shows. Docker's version is for the caller to add: it is not the box's to know.
+/// Everything about the box that the controller shows. Docker's version and the devices that the owner lends are for the caller to
+/// add: they are not the box's to know.
 pub fn node_facts() -> wire::NodeFacts {
     let uname = rustix::system::uname();
     wire::NodeFacts {
@@ -27,11 +27,6 @@ pub fn node_facts() -> wire::NodeFacts {
         hostname: hostname(),
         devices: BTreeMap::new(),
     }
-}
-
-/// What a container without a limit may use.
-pub fn capacity() -> Capacity {
-    Capacity { cpu_millis: u64::from(cpu_count()) * 1000, memory_bytes: memory_bytes() }
 }
 
 /// Go's name for the processor, as Kubernetes and Docker use it.
@@ -111,8 +106,6 @@ mod tests {
         let facts = node_facts();
         assert!(facts.cpu_count > 0 && facts.memory_bytes > 1 << 20, "{facts:?}");
         assert!(!facts.kernel_version.is_empty() && !facts.hostname.is_empty(), "{facts:?}");
-        let Capacity { cpu_millis, memory_bytes } = capacity();
-        assert_eq!((cpu_millis, memory_bytes), (u64::from(facts.cpu_count) * 1000, facts.memory_bytes));
         assert_eq!(boot_id().len(), 36);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Capacity, Host, Session, SetCaps};
+use skerry_agent_core::{Capacity, Device, Host, Session, SetCaps};
 use skerry_proto::caps;
 use skerry_terms::Chain;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Desk};
 use crate::config::Config;
+use crate::decode::DEVICE_PREFIX;
 use crate::engine::{Docker, Engine as _, Folders};
 use crate::manifests::{self, ManifestError, Manifests, Site};
 use crate::store::{Loaded, Store, StoreError, Stored};
@@ -113,7 +114,9 @@ async fn serve(
         }
     };
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
-    let greeting = Greeting { node: config.node, labels: config.labels, state_corrupt };
+    let lent = |(name, device): (&String, &Device)| (format!("{DEVICE_PREFIX}{name}"), device.count);
+    let devices = config.devices.iter().map(lent).collect();
+    let greeting = Greeting { node: config.node, labels: config.labels, devices, state_corrupt };
     let policy = config.policy.clone();
     let allowed =
         move |path: &Path| policy.host_path_allowed(path).map_err(|error| Chain(&error).to_string());

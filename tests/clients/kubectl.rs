@@ -429,14 +429,14 @@ pub async fn a_server_side_apply_conflicts_until_forced(k: Tool) -> Result<()> {
 }
 
 pub async fn an_unknown_field_is_refused_by_name(k: Tool) -> Result<()> {
-    let bad = app("a", "local/a:1") + "        livenessProbe: {}\n";
+    let bad = app("a", "local/a:1") + "        volumeDevices: []\n";
     for words in ["apply --validate=strict -f -", "create -f -", "apply -f -"] {
         let said = k.fails(words, &bad).await?;
-        holds(&said, &["unknown field \"spec.template.spec.containers[0].livenessProbe\""])?;
+        holds(&said, &["unknown field \"spec.template.spec.containers[0].volumeDevices\""])?;
     }
     let said = k.run(&["create", "--validate=warn", "-f", "-"], &bad, &[]).await?;
     ensure!(said.code == Some(0), "{said:?}");
-    holds(&said.err, &["Warning: unknown field \"spec.template.spec.containers[0].livenessProbe\""])?;
+    holds(&said.err, &["Warning: unknown field \"spec.template.spec.containers[0].volumeDevices\""])?;
     let said =
         k.run(&["apply", "--validate=false", "-f", "-"], &bad.replace("name: a\n", "name: b\n"), &[]).await?;
     ensure!(said.code == Some(0) && !said.err.contains("unknown field"), "{said:?}");

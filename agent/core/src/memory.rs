@@ -259,7 +259,9 @@ impl Memory {
         let Observed::Known(world) = observed else { return };
         let alive = world.containers.iter().filter(|(_, container)| container.state.is_alive());
         let ours = alive.filter(|(_, container)| container.ownership().is_some());
-        self.assumed.extend(ours.map(|(id, _)| id.clone()));
+        let ours: Vec<_> = ours.map(|(id, _)| id.clone()).collect();
+        self.proven.extend(ours.iter().cloned());
+        self.assumed.extend(ours);
     }
 
     /// True if the container's readiness is from before the agent's start, and nobody has asked yet. Enough to go on serving, not enough to

@@ -16,8 +16,8 @@ use super::text::{self, absolute_path, address, needed_port, port, shown};
 use super::wrong::{Under, Wrong, check_length, each, known};
 use super::{Facts, Ledger, env, probe, security};
 
-/// Devices that the box's owner lends; the only resources besides processor and memory.
-const DEVICE_PREFIX: &str = "skerry.dev/";
+/// Of the names of devices that the box's owner lends; the only resources besides processor and memory.
+pub const DEVICE_PREFIX: &str = "skerry.dev/";
 
 /// Which list a container is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +192,7 @@ fn read_mount(mount: wire::VolumeMount) -> Result<Mount, Wrong> {
     let (sub_path, sub_path_expands) = match (sub_path.is_empty(), sub_path_expr.is_empty()) {
         (_, true) => (text::sub_path(&sub_path).under("subPath")?, false),
         (true, false) => {
-            // As it is: a variable may be half a step, and may bring '..' along. What expands it looks again.
+            // As it is: a variable may be half a step, and may bring '..' along. What mounts it looks again.
             text::sub_path(&sub_path_expr).under("subPathExpr")?;
             (sub_path_expr, true)
         }

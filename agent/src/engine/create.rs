@@ -23,7 +23,7 @@ use skerry_terms::labels;
 
 use super::pause;
 use prepare::Prepared;
-pub(super) use resources::{Limits, from_label, limits};
+pub(super) use resources::{Limits, MEMORY_UNLIMITED, from_label, limits};
 
 /// Docker keeps everything that a container prints; without a bound it fills the disk of a box that nobody visits.
 const LOG_DRIVER: &str = "json-file";
@@ -193,6 +193,7 @@ pub(super) fn identity(spec: &CreateSpec) -> HashMap<String, String> {
     let mut labels = all_labels(spec);
     labels.remove(labels::APP_NAMES);
     labels.remove(labels::RESOURCES);
+    labels.remove(labels::STOP_RANK);
     labels
 }
 

@@ -83,7 +83,7 @@ fn own_address(found: &ContainerInspectResponse) -> Option<IpAddr> {
         return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     let networks = found.network_settings.as_ref()?.networks.as_ref()?;
-    networks.values().find_map(|network| super::observe::address(network))
+    networks.values().find_map(super::observe::address)
 }
 
 /// The preStop hook, then SIGTERM, then SIGKILL, all within the grace period but for [`GRACE_MIN`].

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -23,7 +22,7 @@ pub(super) fn patch(
     names: &BTreeMap<String, IpAddr>,
 ) -> io::Result<()> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = File::from(OwnedFd::from(open(path, flags, Mode::empty())?));
+    let mut file = File::from(open(path, flags, Mode::empty())?);
     let mut before = String::new();
     let found = file.metadata()?;
     if !found.is_file() || found.len() > FILE_MAX {

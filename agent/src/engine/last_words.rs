@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn of_file(path: &Path) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(OwnedFd::from(open(path, flags, Mode::empty())?));
+        let mut file = File::from(open(path, flags, Mode::empty())?);
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(MESSAGE_MAX)))?;
         let mut message = Vec::new();

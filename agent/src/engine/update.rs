@@ -4,11 +4,11 @@ use bollard::models::ContainerUpdateBody;
 use skerry_agent_core::{ContainerId, Resources};
 
 use super::EngineError;
-use super::create::{Limits, limits};
+use super::create::{Limits, MEMORY_UNLIMITED, limits};
 use super::docker::{Docker, WORK_TIMEOUT, bounded, lock};
 
-/// How Docker is told that there is no limit of memory.
-const UNLIMITED: i64 = -1;
+/// No limit of memory and swap together. More than that of memory alone: on cgroup v2 the difference is what may be swapped.
+const SWAP_UNLIMITED: i64 = MEMORY_UNLIMITED + (MEMORY_UNLIMITED >> 1);
 
 pub(super) async fn update(
     docker: &Docker,
@@ -25,14 +25,17 @@ pub(super) async fn update(
 fn body(limits: &Limits, cores: u64) -> ContainerUpdateBody {
     let Limits { nano_cpus, cpu_shares, memory } = *limits;
     let whole = i64::try_from(cores.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX);
-    let memory = if memory == 0 { UNLIMITED } else { memory };
+    let (memory, memory_swap) = match memory {
+        0 => (MEMORY_UNLIMITED, SWAP_UNLIMITED),
+        limited => (limited, limited),
+    };
     ContainerUpdateBody {
         // All of the box is no limit.
         nano_cpus: Some(if nano_cpus == 0 { whole } else { nano_cpus }),
         cpu_shares: Some(cpu_shares),
         memory: Some(memory),
         // Together: a limit of memory above that of both is refused, whichever is set first.
-        memory_swap: Some(memory),
+        memory_swap: Some(memory_swap),
         ..Default::default()
     }
 }
@@ -48,7 +51,7 @@ mod tests {
         let none = body(&limits(&Resources::default(), 2), 2);
         assert_eq!(
             (none.nano_cpus, none.cpu_shares, none.memory, none.memory_swap),
-            (Some(2_000_000_000), Some(2), Some(-1), Some(-1))
+            (Some(2_000_000_000), Some(2), Some(MEMORY_UNLIMITED), Some(SWAP_UNLIMITED))
         );
         let some = Resources {
             cpu_limit_millis: NonZeroU64::new(250),

@@ -198,6 +198,9 @@ pub(super) fn bind(
     spec: &CreateSpec,
     memory: &dyn Fn(&BoundMount) -> Option<PathBuf>,
 ) -> Result<Vec<Source>, EngineError> {
+    if spec.mounts.is_empty() && spec.termination_message.is_none() {
+        return Ok(Vec::new());
+    }
     // Also for an app that keeps nothing else here: that it has a folder says that there is something to discard.
     folders::private(folders, &folders.app(&spec.app)).map_err(|error| error.of_volume(spec.app.name()))?;
     if spec.termination_message.is_some() {

@@ -19,6 +19,8 @@ use crate::uplink::frames::{self, Context};
 pub struct Greeting {
     pub node: NodeName,
     pub labels: BTreeMap<String, String>,
+    /// How many of each device the box lends to apps, by resource name.
+    pub devices: BTreeMap<String, u64>,
     /// Where the unreadable desired state was kept, and why it is. Empty when there was none.
     pub state_corrupt: String,
 }
@@ -32,7 +34,11 @@ impl Greeting {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: facts::boot_id(),
             labels: self.labels.clone(),
-            facts: Some(wire::NodeFacts { docker_version: docker_version.to_owned(), ..facts::node_facts() }),
+            facts: Some(wire::NodeFacts {
+                docker_version: docker_version.to_owned(),
+                devices: self.devices.clone(),
+                ..facts::node_facts()
+            }),
             held: None,
             state_corrupt: self.state_corrupt.clone(),
         }

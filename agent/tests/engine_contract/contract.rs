@@ -1,11 +1,16 @@
 //! The contract of [`Engine`], as one walk through a container's life. Called with the fake and with Docker.
 
-use std::num::NonZeroU16;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::engine::{Engine, EngineError, Signal};
-use skerry_agent_core::{ContainerId, ContainerState, CreateSpec, Desired, World};
+use skerry_agent_core::{
+    BoundMount, ContainerId, ContainerState, CreateSpec, Desired, File, Hook, ProjectedVolume, Projection,
+    Resources, Volume, World,
+};
 use skerry_terms::NodeName;
 use tokio::sync::mpsc;
 
@@ -48,6 +53,10 @@ pub async fn keeps_the_contract<E: Engine>(bench: Bench<E>) {
     what_cannot_be_is_refused(&bench).await;
     a_sandbox_is_joined(&bench).await;
     a_port_is_had_once(&bench).await;
+    limits_change_in_place(&bench).await;
+    an_address_is_had_while_it_runs(&bench).await;
+    what_is_kept_is_told_until_it_is_discarded(&bench).await;
+    what_needs_a_running_container_says_so(&bench).await;
     watch.abort();
 }
 
@@ -142,7 +151,8 @@ async fn a_sandbox_is_joined<E: Engine>(bench: &Bench<E>) {
         &skerry_agent_core::Memory::default(),
         skerry_agent_core::Monotonic::default(),
     );
-    assert!(again.apps.values().all(|app| app.actions.is_empty()), "it is as desired: {again:?}");
+    let settled = wanted.apps.keys().all(|app| again.apps[app].actions.is_empty());
+    assert!(settled, "it is as desired: {again:?}");
     for (id, _) in world.containers.iter().filter(|(_, container)| container.ownership().is_some()) {
         bench.engine.stop(id, None).await.expect("stopped");
         bench.engine.remove(id).await.expect("removed");
@@ -173,6 +183,110 @@ async fn a_port_is_had_once<E: Engine>(bench: &Bench<E>) {
         bench.engine.stop(id, None).await.expect("stopped");
         bench.engine.remove(id).await.expect("removed");
     }
+}
+
+async fn limits_change_in_place<E: Engine>(bench: &Bench<E>) {
+    let wanted = desired(&bench.node, &[app("limits", &[&bench.image], "1")]);
+    let resources = |cpu_limit, memory_limit, cpu, memory| Resources {
+        cpu_limit_millis: NonZeroU64::new(cpu_limit),
+        memory_limit_bytes: NonZeroU64::new(memory_limit),
+        cpu_request_millis: NonZeroU64::new(cpu),
+        memory_request_bytes: NonZeroU64::new(memory),
+    };
+    let first = resources(3, 64 << 20, 1, 5);
+    let spec = CreateSpec { resources: first, ..create_specs(&wanted).remove(0) };
+    bench.engine.create(&spec).await.expect("created");
+    bench.engine.start(&spec.name).await.expect("started");
+    let (id, running) = bench.state(&wanted, &spec.name).await.expect("there");
+    let found = async || ours(&bench.look(&wanted).await)[spec.name.as_str()].resources;
+    assert_eq!(found().await, first, "told as it was asked for, however the engine keeps it");
+    for next in [resources(500, 128 << 20, 250, 0), resources(0, 0, 0, 7), resources(0, 0, 0, 0), first] {
+        bench.engine.update(&id, &next).await.expect("changed");
+        assert_eq!(found().await, next);
+    }
+    assert_eq!(
+        bench.state(&wanted, &spec.name).await,
+        Some((id.clone(), running)),
+        "and is not started again"
+    );
+    bench.engine.stop(&id, None).await.expect("stopped");
+    bench.engine.remove(&id).await.expect("removed");
+    bench.engine.update(&id, &first).await.expect_err("it is gone");
+}
+
+async fn an_address_is_had_while_it_runs<E: Engine>(bench: &Bench<E>) {
+    let wanted = desired(&bench.node, &[app("address", &[&bench.image, &bench.image], "1")]);
+    let specs = create_specs(&wanted);
+    let addresses = async || -> Vec<bool> {
+        let world = bench.look(&wanted).await;
+        specs.iter().map(|spec| ours(&world)[spec.name.as_str()].ip.is_some()).collect()
+    };
+    for spec in &specs {
+        bench.engine.create(spec).await.expect("created");
+    }
+    assert_eq!(addresses().await, [false, false, false]);
+    for spec in &specs {
+        bench.engine.start(&spec.name).await.expect("started");
+    }
+    assert_eq!(addresses().await, [true, false, false], "who joins a network has that of its owner");
+    for spec in &specs {
+        let (id, _) = bench.state(&wanted, &spec.name).await.expect("there");
+        bench.engine.stop(&id, None).await.expect("stopped");
+        bench.engine.remove(&id).await.expect("removed");
+    }
+}
+
+async fn what_is_kept_is_told_until_it_is_discarded<E: Engine>(bench: &Bench<E>) {
+    let wanted = desired(&bench.node, &[app("keeps", &[&bench.image], "1")]);
+    let mount = BoundMount {
+        name: "cache".to_owned(),
+        volume: Volume::EmptyDir,
+        path: "/cache".to_owned(),
+        read_only: false,
+        sub_path: String::new(),
+    };
+    let spec = CreateSpec { mounts: vec![mount], ..create_specs(&wanted).remove(0) };
+    let keeps = async || bench.look(&wanted).await.kept.contains(&spec.app);
+    assert!(!keeps().await);
+    bench.engine.create(&spec).await.expect("created");
+    let (id, _) = bench.state(&wanted, &spec.name).await.expect("there");
+    bench.engine.remove(&id).await.expect("removed");
+    assert!(keeps().await, "it outlives its containers");
+    bench.engine.discard(&spec.app).await.expect("discarded");
+    assert!(!keeps().await);
+    bench.engine.discard(&spec.app).await.expect("nothing there counts as done");
+
+    let file = File { path: "a".to_owned(), mode: 0o644, content: b"1"[..].into() };
+    let volume = ProjectedVolume { name: "config".to_owned(), secret: false, files: vec![file] };
+    let projection = Projection {
+        app: spec.app.clone(),
+        fs_group: None,
+        volumes: vec![volume],
+        digest: spec.hash.clone(),
+    };
+    bench.engine.project(&projection).await.expect("written");
+    bench.engine.project(&projection).await.expect("what is there counts as written");
+    assert!(keeps().await);
+    bench.engine.discard(&spec.app).await.expect("discarded");
+    assert!(!keeps().await);
+}
+
+async fn what_needs_a_running_container_says_so<E: Engine>(bench: &Bench<E>) {
+    let wanted = desired(&bench.node, &[app("idle", &[&bench.image], "1")]);
+    let spec = &create_specs(&wanted)[0];
+    let hook = Hook::Exec { command: vec!["true".to_owned()] };
+    bench.engine.hook(&spec.name, &hook).await.expect_err("no such container");
+    bench.engine.create(spec).await.expect("created");
+    let (id, _) = bench.state(&wanted, &spec.name).await.expect("there");
+    let names = BTreeMap::from([("web.test".to_owned(), IpAddr::from([10, 0, 0, 1]))]);
+    bench.engine.hook(&spec.name, &hook).await.expect_err("it does not run");
+    bench.engine.names(&id, &names).await.expect_err("it does not run");
+    bench.engine.start(&spec.name).await.expect("started");
+    bench.engine.hook(&spec.name, &hook).await.expect("done");
+    bench.engine.names(&id, &names).await.expect("changed");
+    bench.engine.stop(&id, Some(Duration::from_secs(1))).await.expect("stopped");
+    bench.engine.remove(&id).await.expect("removed");
+    bench.engine.discard(&spec.app).await.expect("discarded");
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ struct State {
     images: BTreeSet<String>,
     /// Images that a pull finds.
     registry: BTreeSet<String>,
+    /// Apps that keep something beside containers.
+    kept: BTreeSet<AppKey>,
     faults: VecDeque<(&'static str, Fault)>,
     /// Commands that end with exit code 1; all others succeed.
     sick: BTreeSet<String>,
@@ -195,6 +197,7 @@ impl Entry {
             message: String::new(),
         };
         self.container.ports.clear();
+        self.container.ip = None;
     }
 }
 
@@ -209,7 +212,8 @@ impl Engine for Fake {
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
         let images = wanted.into_iter().map(|image| (image.clone(), state.images.contains(&image))).collect();
-        Observed::Known(World { containers, images, ..World::default() })
+        let kept = state.kept.clone();
+        Observed::Known(World { containers, images, kept, ..World::default() })
     }
 
     async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
@@ -269,8 +273,11 @@ impl Engine for Fake {
                 joined,
                 ip: None,
                 resources: spec.resources,
-                devices: BTreeMap::new(),
+                devices: spec.devices.iter().map(|(name, (count, _))| (name.clone(), *count)).collect(),
             };
+            if spec.termination_message.is_some() || !spec.mounts.is_empty() {
+                state.kept.insert(spec.app.clone());
+            }
             state.containers.insert(id, Entry { container, publishes: publishes.collect() });
         }
         self.changed();
@@ -296,6 +303,10 @@ impl Engine for Fake {
             let entry = state.by_name(name).expect("found before");
             entry.container.state = ContainerState::Running { started_at: now };
             entry.container.ports.clone_from(&entry.publishes);
+            if entry.container.joined.is_none() && !entry.container.host_network {
+                let [.., third, fourth] = now.0.to_be_bytes();
+                entry.container.ip = Some(IpAddr::from([172, 17, third, fourth]));
+            }
         }
         self.changed();
         Ok(())
@@ -327,11 +338,15 @@ impl Engine for Fake {
     }
 
     async fn project(&self, projection: &Projection) -> Result<(), EngineError> {
-        self.begin("project", &projection.app.to_string()).await
+        self.begin("project", &projection.app.to_string()).await?;
+        self.state().kept.insert(projection.app.clone());
+        Ok(())
     }
 
     async fn hook(&self, name: &str, _hook: &Hook) -> Result<(), EngineError> {
-        self.begin("hook", name).await
+        self.begin("hook", name).await?;
+        let runs = self.state().by_name(name).is_some_and(|entry| entry.container.state.is_alive());
+        if runs { Ok(()) } else { Err(refused(format!("container {name} is not running"))) }
     }
 
     async fn exec(
@@ -353,19 +368,24 @@ impl Engine for Fake {
 
     async fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), EngineError> {
         self.begin("update", &id.to_string()).await?;
-        if let Some(entry) = self.state().containers.get_mut(id) {
-            entry.container.resources = *resources;
+        match self.state().containers.get_mut(id) {
+            Some(entry) => entry.container.resources = *resources,
+            None => return Err(refused(format!("No such container: {id}"))),
         }
         self.changed();
         Ok(())
     }
 
     async fn names(&self, id: &ContainerId, _names: &BTreeMap<String, IpAddr>) -> Result<(), EngineError> {
-        self.begin("names", &id.to_string()).await
+        self.begin("names", &id.to_string()).await?;
+        let runs = self.state().containers.get(id).is_some_and(|entry| entry.container.state.is_alive());
+        if runs { Ok(()) } else { Err(refused(format!("container {id} has no /etc/hosts: it does not run"))) }
     }
 
     async fn discard(&self, app: &AppKey) -> Result<(), EngineError> {
-        self.begin("discard", &app.to_string()).await
+        self.begin("discard", &app.to_string()).await?;
+        self.state().kept.remove(app);
+        Ok(())
     }
 
     async fn watch(&self, signals: mpsc::Sender<Signal>) {

@@ -1,19 +1,24 @@
 //! The same on the real Docker Engine, and what only it can show.
 
+mod changes;
 mod exec;
+mod inside;
+mod pull;
+mod volumes;
 
 use std::net::TcpListener;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use skerry_agent::engine::{Docker, Engine as _, Folders};
-use skerry_agent_core::Join;
+use skerry_agent_core::{ContainerId, CreateSpec, Join, ObservedContainer};
 use skerry_terms::NodeName;
 
 use crate::contract::{Bench, keeps_the_contract};
-use crate::scenario::{app, create_specs, desired};
+use crate::scenario::{app, create_specs, desired, known};
 
 /// Owns a node's containers on the machine's Docker, and removes them at the end of the test.
 struct Bed {
@@ -46,6 +51,53 @@ impl Bed {
     fn folders(&self) -> Folders {
         Folders::new(self.state.path())
     }
+
+    /// What the planner says to create for an app of so many containers, which wait to be told to end.
+    fn specs(&self, name: &str, containers: usize) -> Vec<CreateSpec> {
+        create_specs(&desired(&self.node, &[app(name, &vec![self.image.as_str(); containers], "1")]))
+    }
+
+    fn spec(&self, name: &str) -> CreateSpec {
+        self.specs(name, 1).remove(0)
+    }
+
+    async fn look(&self, docker: &Docker) -> skerry_agent_core::World {
+        known(docker.observe(Arc::new(desired(&self.node, &[]))).await)
+    }
+
+    async fn find(&self, docker: &Docker, name: &str) -> (ContainerId, ObservedContainer) {
+        let world = self.look(docker).await;
+        let mut found = world.containers.into_iter().filter(|(_, container)| container.name == name);
+        found.next().expect("it is there")
+    }
+
+    /// Creates it and starts it.
+    async fn runs(&self, docker: &Docker, spec: &CreateSpec) {
+        docker.create(spec).await.expect("created");
+        docker.start(&spec.name).await.expect("started");
+    }
+
+    /// Runs a script in place of the spec's own command to its end: its exit code and what it left behind.
+    async fn ends(&self, docker: &Docker, spec: &CreateSpec) -> (i64, String) {
+        self.runs(docker, spec).await;
+        let code = cli(&["wait", &spec.name]).parse().expect("a number");
+        (code, cli(&["logs", &spec.name]))
+    }
+}
+
+/// The same container with a script of its own.
+fn script(spec: &CreateSpec, text: &str) -> CreateSpec {
+    let command = ["sh", "-c", text].map(str::to_owned).to_vec();
+    CreateSpec { command, args: Vec::new(), ..spec.clone() }
+}
+
+/// Waits until something is so, within a bound.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 impl Drop for Bed {
@@ -55,6 +107,11 @@ impl Drop for Bed {
         let ids = list.map(|list| String::from_utf8_lossy(&list.stdout).into_owned()).unwrap_or_default();
         for id in ids.split_whitespace() {
             let _ = Command::new("docker").args(["rm", "-f", "-v", id]).output();
+        }
+        let list = Command::new("docker").args(["volume", "ls", "-q", "--filter", &filter]).output();
+        let names = list.map(|list| String::from_utf8_lossy(&list.stdout).into_owned()).unwrap_or_default();
+        for name in names.split_whitespace() {
+            let _ = Command::new("docker").args(["volume", "rm", name]).output();
         }
     }
 }

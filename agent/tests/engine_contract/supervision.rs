@@ -65,6 +65,7 @@ impl Node {
         let greeting = Greeting {
             node: "node".parse().expect("a name"),
             labels: Default::default(),
+            devices: [("skerry.dev/camera".to_owned(), 2)].into(),
             state_corrupt: String::new(),
         };
         let engine = Arc::new(self.fake.clone());
@@ -114,7 +115,9 @@ impl Agent {
         self.link.send(LinkEvent::Up { outbox, close }).await.expect("the agent runs");
         let mut controller = Controller { link: self.link.clone(), inbox, closed };
         let hello = controller.receive().await;
-        assert!(matches!(hello, Kind::Hello(_)), "{hello:?}");
+        let Kind::Hello(hello) = hello else { panic!("{hello:?}") };
+        let facts = hello.facts.expect("facts");
+        assert_eq!(facts.devices.get("skerry.dev/camera"), Some(&2), "{facts:?}");
         controller.say(Frame::Welcome).await;
         controller
     }

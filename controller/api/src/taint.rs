@@ -9,10 +9,10 @@ use crate::template::word_enum;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Taint {
-    /// Its key.
+    /// Key of the taint, such as dedicated.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// Its value. Default: empty.
+    /// Value of the taint. Default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,

@@ -4,9 +4,10 @@ use std::num::NonZeroU64;
 
 /// The least limit that Docker takes: a hundredth of a core. Kubernetes' users may write less.
 const CPU_LIMIT_MIN: u64 = 10;
+/// The least that every Docker takes as a limit of memory.
+const MEMORY_LIMIT_MIN: u64 = 6 << 20;
 const MILLIS_PER_CORE: u64 = 1000;
-/// Docker's weight for a container without one is that of one core; the kernel takes 2 to 262144, in 1024ths of a core.
-const CPU_REQUEST_DEFAULT: u64 = 1000;
+/// The kernel weighs in 1024ths of a core, from 2 to 262144. A container without a request has the least, as in Kubernetes.
 const CPU_REQUEST_MIN: u64 = 2;
 const CPU_REQUEST_MAX: u64 = 256_000;
 
@@ -21,17 +22,19 @@ pub struct Resources {
 
 impl Resources {
     /// The form in which two that mean the same to Docker are equal: a limit of the whole box is none, as for Kubernetes; one below what
-    /// Docker takes is the least; a container without a request weighs as much as one that asks for a core; a request of memory is the
-    /// scheduler's alone. `cores` is the number of the box's processors, 0 when that is not known.
+    /// Docker takes is the least; a request of next to nothing is none; a request of memory is the scheduler's alone. `cores` is the number of the box's processors, 0 when that is not known.
     #[must_use]
     pub fn normal(self, cores: u64) -> Self {
         let whole_box = cores.checked_mul(MILLIS_PER_CORE).filter(|millis| *millis > 0);
         let cpu_limit = self.cpu_limit_millis.filter(|limit| whole_box.is_none_or(|all| limit.get() < all));
-        let request = self.cpu_request_millis.map_or(CPU_REQUEST_DEFAULT, NonZeroU64::get);
+        let request = self.cpu_request_millis.filter(|request| request.get() > CPU_REQUEST_MIN);
         Self {
             cpu_limit_millis: cpu_limit.and_then(|limit| NonZeroU64::new(limit.get().max(CPU_LIMIT_MIN))),
-            memory_limit_bytes: self.memory_limit_bytes,
-            cpu_request_millis: NonZeroU64::new(request.clamp(CPU_REQUEST_MIN, CPU_REQUEST_MAX)),
+            memory_limit_bytes: self
+                .memory_limit_bytes
+                .and_then(|limit| NonZeroU64::new(limit.get().max(MEMORY_LIMIT_MIN))),
+            cpu_request_millis: request
+                .and_then(|request| NonZeroU64::new(request.get().min(CPU_REQUEST_MAX))),
             memory_request_bytes: None,
         }
     }
@@ -53,10 +56,12 @@ mod tests {
 
     #[test]
     fn what_docker_cannot_tell_apart_is_the_same() {
-        assert_eq!(cpu(64_000, 0).normal(2), cpu(0, 1000).normal(2), "a limit above the box is none");
+        assert_eq!(cpu(64_000, 0).normal(2), cpu(0, 2).normal(2), "a limit above the box is none");
         assert_eq!(cpu(2000, 0).normal(2), Resources::default().normal(2), "so is one of the whole box");
         assert_ne!(cpu(1999, 0).normal(2), Resources::default().normal(2));
         assert_eq!(cpu(1, 1).normal(2), cpu(10, 2).normal(2));
+        assert_ne!(cpu(0, 1000).normal(2), cpu(0, 0).normal(2));
+        assert_eq!(cpu(0, 300_000).normal(2), cpu(0, 256_000).normal(2));
         assert_ne!(cpu(64_000, 0).normal(0), Resources::default().normal(0), "nobody knows the box");
         let memory = Resources { memory_request_bytes: NonZeroU64::new(1), ..Resources::default() };
         assert_eq!(memory.normal(2), Resources::default().normal(2));

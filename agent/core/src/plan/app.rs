@@ -13,6 +13,7 @@ use super::stop::{Stopping, idle, kills, stops};
 use super::switch::{Beside, beside};
 use super::{Action, AppPlan, ProjectedVolume, Projection};
 use crate::memory::Subject;
+use crate::registry::credentials;
 use crate::{
     ContainerId, ContainerState, Desired, Memory, Monotonic, ObservedContainer, ValidApp, Volume, World,
 };
@@ -143,7 +144,7 @@ fn actions(view: &AppView<'_>, round: &Round<'_>) -> Vec<Action> {
     for placed in &round.units {
         if let Need::Pull { image, why } = placed.need {
             let (role, hash) = (placed.stood.unit.role.clone(), placed.stood.unit.hash.clone());
-            let auths = view.app.registry_auths.clone();
+            let auths = credentials(&view.app.registry_auths, image).into_iter().cloned().collect();
             actions.push(Action::Pull { role, hash, image: image.to_owned(), auths, why });
         }
     }
@@ -261,7 +262,9 @@ fn changes(view: &AppView<'_>) -> (Vec<Action>, Vec<Wait>) {
             continue;
         };
         let resources = container.resources;
-        if found.container.resources.normal(cores) == resources.normal(cores) {
+        // What a person paused is left alone.
+        let runs = matches!(found.container.state, ContainerState::Running { .. });
+        if !runs || found.container.resources.normal(cores) == resources.normal(cores) {
             continue;
         }
         let (role, hash) = (stood.unit.role.clone(), stood.unit.hash.clone());

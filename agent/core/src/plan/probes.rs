@@ -59,7 +59,7 @@ fn of_living(memory: &Memory, app: &ValidApp, unit: &Unit<'_>, found: Found<'_>)
         started,
         ready,
         settled: up && started && (probes.readiness.is_none() || asked),
-        proven: memory.is_proven(id) || memory.is_assumed(id),
+        proven: memory.is_proven(id),
         words,
         hook_due: hook == Some(&HookState::Due),
         kill,

@@ -82,8 +82,7 @@ async fn image_user(client: &bollard::Docker, image: &str) -> Result<String, Eng
 /// The user as Docker takes it, and kubelet's words when it may not be root and would be. `image_user` is what the image says, if it was asked.
 fn user(spec: &CreateSpec, image_user: &str) -> Result<Option<String>, EngineError> {
     let Security { user, group, non_root, .. } = &spec.security;
-    let (image_user, image_group) = image_user.split_once(':').unwrap_or((image_user, ""));
-    let _ = image_group;
+    let image_user = image_user.split(':').next().unwrap_or_default();
     let container = match &spec.role {
         Role::Sandbox => "POD",
         Role::Container(name) => name.as_str(),

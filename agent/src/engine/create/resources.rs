@@ -43,15 +43,18 @@ pub(in crate::engine) fn limits(resources: &Resources, cores: u64) -> Limits {
     }
 }
 
+/// How a limit of memory is taken away: Docker has no word for it that every version takes, and the kernel takes this for none.
+pub(in crate::engine) const MEMORY_UNLIMITED: i64 = 1 << 62;
+
 impl Limits {
-    /// What Docker says of a container. -1 and a limit of the whole box are how a limit is taken away.
+    /// What Docker says of a container. A limit of the whole box, and one that no box reaches, are how a limit is taken away.
     pub fn of(host: &HostConfig, cores: u64) -> Self {
         let whole = i64::try_from(cores.saturating_mul(1000 * NANOS_PER_MILLI)).unwrap_or(i64::MAX);
         let nano_cpus = host.nano_cpus.unwrap_or(0);
         Self {
             nano_cpus: if nano_cpus >= whole { 0 } else { nano_cpus.max(0) },
             cpu_shares: host.cpu_shares.unwrap_or(0),
-            memory: host.memory.unwrap_or(0).max(0),
+            memory: host.memory.filter(|bytes| (0..MEMORY_UNLIMITED).contains(bytes)).unwrap_or(0),
         }
     }
 
@@ -194,7 +197,11 @@ mod tests {
         let resources = asked(500, 64 << 20, 250, 0);
         set(&mut host, &limits(&resources, 2));
         assert_eq!(Limits::of(&host, 2).to_resources(), resources);
-        let unlimited = HostConfig { memory: Some(-1), nano_cpus: Some(2_000_000_000), ..Default::default() };
+        let unlimited = HostConfig {
+            memory: Some(MEMORY_UNLIMITED),
+            nano_cpus: Some(2_000_000_000),
+            ..Default::default()
+        };
         assert_eq!(Limits::of(&unlimited, 2).to_resources(), Resources::default());
     }
 }

@@ -6,8 +6,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 
 /// Where our pod spec is in the schema of an EdgeApp.
-const POD_SPEC: &str =
-    "/properties/spec/properties/template/properties/spec";
+const POD_SPEC: &str = "/properties/spec/properties/template/properties/spec";
 /// Where schemars puts the types that a schema refers to.
 const REFERENCE: &str = "#/$defs/";
 

@@ -69,7 +69,7 @@ pub struct KeyRef {
     /// Name of the object in the app's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub name: String,
-    /// Its key.
+    /// Key of the object.
     #[schemars(length(min = 1, max = 253), regex(pattern = names::CONFIG_KEY))]
     pub key: String,
     /// The variable is left out when object or key are missing. Default: false, the app waits for them.
@@ -107,10 +107,10 @@ pub struct EnvFromSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^[ -<>-~]*$"))]
     pub prefix: Option<String>,
-    /// A ConfigMap.
+    /// Every key of this ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ObjectRef>,
-    /// A Secret.
+    /// Every key of this Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<ObjectRef>,
 }

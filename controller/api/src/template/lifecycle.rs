@@ -33,7 +33,7 @@ pub struct LifecycleHandler {
     /// An HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_get: Option<HttpGetAction>,
-    /// Wait.
+    /// Wait for some seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep: Option<SleepAction>,
 }

@@ -98,10 +98,10 @@ word_enum! {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeader {
-    /// Its name.
+    /// Name of the header.
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^[-A-Za-z0-9]+$"))]
     pub name: String,
-    /// Its value.
+    /// Value of the header.
     #[schemars(length(max = 4096), regex(pattern = r"^[^\r\n]*$"))]
     pub value: String,
 }

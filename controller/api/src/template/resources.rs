@@ -34,7 +34,7 @@ const RESOURCES_MAX: usize = 32;
 ]))]
 pub struct ResourceRequirements {
     /// The most that it may use: cpu in cores (500m, 2), memory in bytes (128Mi; a container that needs more is killed,
-    /// OOMKilled), and skerry.dev/<name> for devices that the box's owner lists in agent.toml.
+    /// OOMKilled), and skerry.dev/NAME for devices that the box's owner lists in agent.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [
         {

@@ -111,7 +111,7 @@ pub struct Sysctl {
     /// Its name, such as net.ipv4.ip_unprivileged_port_start.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its value.
+    /// Value of the setting, as in /proc/sys.
     #[schemars(length(max = 1024))]
     pub value: String,
 }

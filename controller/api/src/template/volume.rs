@@ -144,7 +144,7 @@ pub struct SecretVolume {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyToPath {
-    /// The key.
+    /// Key of the ConfigMap or Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = names::CONFIG_KEY))]
     pub key: String,
     /// Path of its file inside the volume: relative, without "..".
@@ -160,7 +160,7 @@ pub struct KeyToPath {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DownwardApiVolume {
-    /// The files.
+    /// The files, each with one fact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<DownwardApiFile>,
@@ -200,7 +200,7 @@ pub struct DownwardApiFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectedVolume {
-    /// The sources.
+    /// The sources; all of them share the folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub sources: Vec<VolumeProjection>,
@@ -267,7 +267,7 @@ pub struct SecretProjection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DownwardApiProjection {
-    /// The files.
+    /// The files, each with one fact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub items: Vec<DownwardApiFile>,

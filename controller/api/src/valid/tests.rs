@@ -946,3 +946,81 @@ fn what_the_schema_refuses_the_checks_refuse_too() {
     let missed: Vec<_> = cases.iter().filter(|(_, spec)| good(spec)).map(|(what, _)| what).collect();
     assert_eq!(missed, Vec::<&String>::new());
 }
+
+/// Another value somewhere in a spec, of a kind that people and attackers write.
+fn mutate(value: &mut Value, random: &mut fastrand::Rng) {
+    let words = [
+        "",
+        "a",
+        "..",
+        "/",
+        "/a/../b",
+        "$(A)",
+        "Always",
+        "500m",
+        "0",
+        "-1",
+        "1Gi",
+        "metadata.name",
+        "main",
+        "ä\0",
+        "a:1",
+    ];
+    let descend = random.u8(..4) > 0;
+    match value {
+        Value::Object(map) if descend && !map.is_empty() => {
+            let key = map.keys().nth(random.usize(..map.len())).cloned().unwrap_or_default();
+            match random.u8(..8) {
+                0 => drop(map.remove(&key)),
+                1 => {
+                    let value = map.get(&key).cloned().unwrap_or_default();
+                    map.insert((*random.choice(&words).unwrap_or(&"")).to_owned(), value);
+                }
+                _ => mutate(&mut map[&key], random),
+            }
+        }
+        Value::Array(list) if descend && !list.is_empty() => {
+            let index = random.usize(..list.len());
+            match random.u8(..8) {
+                0 => drop(list.remove(index)),
+                1 => list.push(list[index].clone()),
+                _ => mutate(&mut list[index], random),
+            }
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
+            *value = match random.u8(..6) {
+                0 => json!(random.i64(-2..70_000)),
+                1 => json!(random.bool()),
+                2 => json!([]),
+                3 => json!({}),
+                _ => json!(random.choice(&words)),
+            };
+        }
+    }
+}
+
+#[test]
+fn no_spec_makes_the_checks_panic_and_what_they_accept_can_travel() {
+    const ROUNDS: u64 = 4000;
+    let whole: Value = serde_json::from_str(include_str!("testdata/everything.json")).expect("JSON");
+    let (mut read, mut accepted) = (0, 0);
+    for seed in 0..ROUNDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut spec = whole.clone();
+        (0..random.u8(1..4)).for_each(|_| mutate(&mut spec, &mut random));
+        let Ok(spec) = serde_json::from_value::<EdgeAppSpec>(spec) else { continue };
+        read += 1;
+        if check_spec(&spec).is_ok() {
+            accepted += 1;
+            #[cfg(feature = "wire")]
+            crate::wire::payload("uid", "web-1", &spec, &std::collections::BTreeMap::new(), &[])
+                .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+    }
+    assert!(read > ROUNDS / 10 && accepted > ROUNDS / 50, "{read} read, {accepted} accepted");
+}

@@ -82,7 +82,8 @@ fn what_was_ready_before_the_agents_start_is_ready_until_a_probe_says_otherwise(
     let verdict = next(&site, &want, &mut memory, &key).verdict;
     assert_eq!((verdict.phase, verdict.ready), (Phase::Running, true));
     say(&site, &mut memory, ProbeKind::Readiness, false);
-    assert!(!next(&site, &want, &mut memory, &key).verdict.ready);
+    let verdict = next(&site, &want, &mut memory, &key).verdict;
+    assert_eq!((verdict.phase, verdict.reason, verdict.ready), (Phase::Running, reasons::NOT_READY, false));
 }
 
 #[test]

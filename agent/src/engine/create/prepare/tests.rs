@@ -8,10 +8,11 @@ fn as_user(
     image: &str,
 ) -> Result<Option<String>, String> {
     let security = Security { user, group, non_root, ..Security::default() };
-    super::user(&CreateSpec { security, ..spec() }, image).map_err(|error| match error {
-        EngineError::Config { message } => message,
-        other => panic!("{other:?}"),
-    })
+    let refused = |error: EngineError| {
+        assert!(matches!(error, EngineError::Config { .. }), "{error:?}");
+        error.to_string()
+    };
+    super::user(&CreateSpec { security, ..spec() }, image).map_err(refused)
 }
 
 #[test]
