@@ -1,19 +1,39 @@
-//! The command line.
+//! The command line: what there is to say. What is done about it is in the files beside.
+
+mod containers;
+mod exec;
+mod hand_over;
+mod logs;
+mod remove;
+mod status;
+mod target;
+mod terminal;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Given};
 use crate::logging::{LogFormat, LogLevel};
+use target::AppName;
+
+pub use exec::exec;
+pub use hand_over::{Handed, hand_over};
+pub use logs::logs;
+pub use remove::remove;
+pub use status::status;
 
 const EXAMPLES: &str = "\
 Examples:
   skerry-agent run                                   with /etc/skerry/agent.toml, or defaults
-  skerry-agent run --node-name box-7 --state-dir ./state
+  skerry-agent run -f web.yaml                       an app of the box's own, with no controller
+  skerry-agent status                                what runs here, and what is wrong
+  skerry-agent logs web -f
+  skerry-agent exec -it web -- sh
   skerry-agent completion bash > /etc/bash_completion.d/skerry-agent
 
-Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage or configuration.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; status: 3 something is not ready; exec: the command's own.";
 
 /// Skerry's agent: runs on an edge box what the controller asks for, and keeps it running with no controller at all.
 #[derive(Debug, Parser)]
@@ -25,20 +45,38 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs the agent until SIGTERM. Stopping it stops no container.
+    /// Runs the agent until SIGTERM. Stopping it stops no container. With -f, hands apps to the agent that runs here, or becomes it.
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Shows the apps on this box, and how the box itself is.
+    #[command(after_help = STATUS_HELP)]
+    Status(StatusArgs),
+    /// Prints the log of an app's container. Works while the agent is down.
+    #[command(after_help = LOGS_HELP)]
+    Logs(LogsArgs),
+    /// Runs a command in an app's container. Works while the agent is down.
+    #[command(after_help = EXEC_HELP)]
+    Exec(ExecArgs),
+    /// Takes back an app that was handed over with run -f: its containers go.
+    #[command(after_help = REMOVE_HELP)]
+    Remove(RemoveArgs),
     /// Prints a completion script for a shell.
     Completion { shell: clap_complete::Shell },
 }
 
 const RUN_HELP: &str = "\
-The file knows the same keys as the flags, and what the box's owner allows and offers:
+Examples:
+  skerry-agent run --node-name box-7 --state-dir ./state
+  skerry-agent run -f web.yaml -f settings.yaml      waits until the apps are ready
+  cat web.yaml | skerry-agent run -f - --no-wait
+
+The file knows the same keys as the flags:
 
   node-name = \"box-7\"
   controller = \"http://127.0.0.1:7443\"
   state-dir = \"/var/lib/skerry\"
   docker-socket = \"unix:///var/run/docker.sock\"
+  admin-socket = \"/run/skerry/agent.sock\"   where status, run -f and remove reach the agent
   log-format = \"text\"
   log-level = \"info\"
   store-key = \"/media/stick/store.key\"     the key of what is stored; default: in state-dir
@@ -64,29 +102,91 @@ The file knows the same keys as the flags, and what the box's owner allows and o
   [devices.gpu]
   gpu = true";
 
-#[derive(Debug, Clone, Args)]
-pub struct RunArgs {
+const STATUS_HELP: &str = "\
+Examples:
+  skerry-agent status
+  skerry-agent status plant/web -o json
+
+READY: how many of the containers are. Exit codes: 0 all is well, 3 something is not ready, 1 no agent answers.";
+
+const LOGS_HELP: &str = "\
+Examples:
+  skerry-agent logs web --tail 100 -f
+  skerry-agent logs plant/web -c proxy --since 10m --timestamps
+  skerry-agent logs web --previous                   of the run before the present one, while it is kept";
+
+const EXEC_HELP: &str = "\
+Examples:
+  skerry-agent exec -it web -- sh
+  skerry-agent exec plant/web -c proxy -- cat /etc/hosts
+  tar c data | skerry-agent exec -i web -- tar x -C /srv
+
+The exit code is the command's.";
+
+const REMOVE_HELP: &str = "\
+Examples:
+  skerry-agent remove web
+  skerry-agent remove plant/web
+
+An app of a file in the manifests' folder goes with its file, one of the controller's with its EdgeApp.";
+
+/// Which box is meant, and how it is reached: the same values that its agent was started with.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BoxArgs {
     /// The configuration file; may be missing unless it is given here. [default: /etc/skerry/agent.toml]
     #[arg(long, env = "SKERRY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Name of this node: of its EdgeNode object. [default: the host name]
     #[arg(long, env = "SKERRY_NODE_NAME", value_name = "NAME")]
     node_name: Option<String>,
-    /// Where the controller is. Plain text is accepted on loopback only. [default: http://127.0.0.1:7443]
-    #[arg(long, env = "SKERRY_CONTROLLER", value_name = "URL")]
-    controller: Option<String>,
     /// Where the agent keeps what it must run. [default: /var/lib/skerry]
     #[arg(long, env = "SKERRY_STATE_DIR", value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
+    /// Docker's socket. [default: DOCKER_HOST, else unix:///var/run/docker.sock]
+    #[arg(long, env = "SKERRY_DOCKER_SOCKET", value_name = "SOCKET")]
+    docker_socket: Option<String>,
+    /// Where this command line reaches the agent. [default: /run/skerry/agent.sock, else in the state folder]
+    #[arg(long, env = "SKERRY_ADMIN_SOCKET", value_name = "SOCKET")]
+    admin_socket: Option<PathBuf>,
+}
+
+impl BoxArgs {
+    /// The whole configuration, with what else was given.
+    fn with(self, more: Given) -> Result<config::Config, config::ConfigError> {
+        let Self { config, node_name, state_dir, docker_socket, admin_socket } = self;
+        let explicit = config.is_some();
+        let path = config.unwrap_or_else(|| config::DEFAULT_PATH.into());
+        let file = config::read(&path, explicit)?;
+        let flags = Given { node_name, state_dir, docker_socket, admin_socket, ..more };
+        config::resolve(flags, file, &path)
+    }
+
+    /// As the agent that runs here has it, as far as this command line needs it.
+    pub fn configuration(self) -> Result<config::Config, config::ConfigError> {
+        self.with(Given::default())
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    place: BoxArgs,
+    /// A manifest with EdgeApps, and the ConfigMaps and Secrets that they refer to; `-` for standard input. May be repeated: the files
+    /// are taken one by one.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// With -f and an agent that runs here: does not wait until the apps are ready.
+    #[arg(long, requires = "files")]
+    no_wait: bool,
+    /// Where the controller is. Plain text is accepted on loopback only. [default: http://127.0.0.1:7443]
+    #[arg(long, env = "SKERRY_CONTROLLER", value_name = "URL")]
+    controller: Option<String>,
     /// Where the key of what is stored is. [default: store.key in the state folder]
     #[arg(long, env = "SKERRY_STORE_KEY", value_name = "FILE")]
     store_key: Option<PathBuf>,
     /// Folder of EdgeApps that run without a controller. [default: /etc/skerry/manifests]
     #[arg(long, env = "SKERRY_MANIFEST_DIR", value_name = "FOLDER")]
     manifest_dir: Option<PathBuf>,
-    /// Docker's socket. [default: DOCKER_HOST, else unix:///var/run/docker.sock]
-    #[arg(long, env = "SKERRY_DOCKER_SOCKET", value_name = "SOCKET")]
-    docker_socket: Option<String>,
     /// A label for the EdgeNode object, used only when it is created. May be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -106,38 +206,108 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl RunArgs {
+    /// The manifests to hand over, and whether to wait until their apps are ready.
+    pub fn manifests(&self) -> (Vec<PathBuf>, bool) {
+        (self.files.clone(), !self.no_wait)
+    }
+
     /// The whole configuration, from all its sources.
     pub fn configuration(self) -> Result<config::Config, config::ConfigError> {
         let Self {
-            config,
-            node_name,
+            place,
+            files: _,
+            no_wait: _,
             controller,
-            state_dir,
             store_key,
             manifest_dir,
-            docker_socket,
             labels,
             log_format,
             log_level,
         } = self;
-        let explicit = config.is_some();
-        let path = config.unwrap_or_else(|| config::DEFAULT_PATH.into());
-        let file = config::read(&path, explicit)?;
         let labels = labels.into_iter().collect();
-        let flags = Given {
-            node_name,
-            controller,
-            state_dir,
-            store_key,
-            manifest_dir,
-            docker_socket,
-            labels,
-            log_format,
-            log_level,
-            ..Given::default()
-        };
-        config::resolve(flags, file, &path)
+        let more =
+            Given { controller, store_key, manifest_dir, labels, log_format, log_level, ..Given::default() };
+        place.with(more)
     }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Only this app: NAME in namespace default or in the only one that has it, or NAMESPACE/NAME.
+    #[arg(value_name = "[NAMESPACE/]APP")]
+    app: Option<AppName>,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    pub place: BoxArgs,
+}
+
+/// How a status is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Output {
+    #[default]
+    Table,
+    /// With the containers.
+    Wide,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// NAME in namespace default or in the only one that has it, or NAMESPACE/NAME.
+    #[arg(value_name = "[NAMESPACE/]APP")]
+    app: AppName,
+    /// Which container, where the app has several.
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Goes on until the container ends.
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last lines.
+    #[arg(long, value_name = "LINES")]
+    tail: Option<u32>,
+    /// Only what is younger, such as 90s, 10m, 1h30m, 2d.
+    #[arg(long, value_name = "DURATION", value_parser = target::duration)]
+    since: Option<Duration>,
+    /// With the time of each line.
+    #[arg(long)]
+    timestamps: bool,
+    /// Of the container's run before the present one.
+    #[arg(short, long)]
+    previous: bool,
+    #[command(flatten)]
+    pub place: BoxArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ExecArgs {
+    /// NAME in namespace default or in the only one that has it, or NAMESPACE/NAME.
+    #[arg(value_name = "[NAMESPACE/]APP")]
+    app: AppName,
+    /// Which container, where the app has several.
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Passes standard input on.
+    #[arg(short = 'i', long)]
+    stdin: bool,
+    /// The command gets a terminal.
+    #[arg(short = 't', long)]
+    tty: bool,
+    /// The command, after `--`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+    #[command(flatten)]
+    pub place: BoxArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RemoveArgs {
+    /// NAME in namespace default or in the only one that has it, or NAMESPACE/NAME.
+    #[arg(value_name = "[NAMESPACE/]APP")]
+    app: AppName,
+    #[command(flatten)]
+    pub place: BoxArgs,
 }
 
 #[cfg(test)]
@@ -155,5 +325,15 @@ mod tests {
     fn a_label_without_a_value_is_wrong_usage() {
         assert!(Cli::try_parse_from(["skerry-agent", "run", "--label", "site"]).is_err());
         assert!(Cli::try_parse_from(["skerry-agent", "run", "--label", "site=hz"]).is_ok());
+    }
+
+    #[test]
+    fn a_command_follows_two_dashes() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("skerry-agent exec -it web -- sh -c ls").is_ok());
+        assert!(parse("skerry-agent exec web sh").is_err());
+        assert!(parse("skerry-agent exec web").is_err());
+        assert!(parse("skerry-agent logs a/b/c").is_err());
+        assert!(parse("skerry-agent run --no-wait").is_err());
     }
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub store_key: Option<PathBuf>,
     /// Folder of static manifests.
     pub manifest_dir: PathBuf,
+    /// Where the box's own command line reaches the agent. Absent: in /run, else in the state folder.
+    pub admin_socket: Option<PathBuf>,
     /// Folder of seccomp profiles that apps may name. Absent: they may name none.
     pub seccomp_folder: Option<PathBuf>,
     pub app_names: AppNames,
@@ -59,6 +61,7 @@ pub struct Given {
     pub labels: BTreeMap<String, String>,
     pub store_key: Option<PathBuf>,
     pub manifest_dir: Option<PathBuf>,
+    pub admin_socket: Option<PathBuf>,
     pub seccomp_folder: Option<PathBuf>,
     #[serde(default)]
     pub app_names: GivenAppNames,
@@ -164,6 +167,7 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         labels,
         store_key,
         manifest_dir,
+        admin_socket: flags.admin_socket.or(file.admin_socket),
         seccomp_folder: file.seccomp_folder,
         app_names: file.app_names.into(),
         devices,

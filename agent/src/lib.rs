@@ -11,6 +11,7 @@
 //! Architecture Invariant: the supervisor is the only one that decides, and it decides nothing itself: it asks the core's planner
 //! and session, and passes on. bollard is named only under `engine`, tonic only under `uplink`.
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,35 +1,100 @@
 //! The binary: command line in, exit code out. Everything else is in the library.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use skerry_agent::cli::{Cli, Command, RunArgs};
+use skerry_agent::cli::{self, BoxArgs, Cli, Command, Handed, RunArgs};
+use skerry_agent::config::Config;
 use skerry_agent::{logging, run};
+use tokio::runtime::Runtime;
+
+/// What went wrong, in words for the caller, and the exit code.
+type Failure = (String, u8);
 
 fn main() -> ExitCode {
     // Wrong usage ends here with clap's own message and exit code 2.
-    match Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Run(args) => run_agent(args),
+        Command::Status(args) => asking(args.place.clone(), async |config| {
+            let (text, code) = cli::status(args, config).await?;
+            print(&text);
+            Ok(code)
+        }),
+        Command::Logs(args) => asking(args.place.clone(), async |config| {
+            cli::logs(args, config).await.map_err(failed).map(|()| 0)
+        }),
+        Command::Exec(args) => asking(args.place.clone(), async |config| {
+            let code = cli::exec(args, config).await.map_err(failed)?;
+            Ok(u8::try_from(code).unwrap_or(u8::MAX))
+        }),
+        Command::Remove(args) => asking(args.place.clone(), async |config| {
+            print(&cli::remove(args, config).await.map_err(failed)?);
+            Ok(0)
+        }),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skerry-agent", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            Ok(0)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err((why, code)) => {
+            eprintln!("skerry-agent: {why}");
+            ExitCode::from(code)
         }
     }
 }
 
-fn run_agent(args: RunArgs) -> ExitCode {
-    let config = match args.configuration() {
-        Ok(config) => config,
-        Err(error) => return fail(&error, 2),
+fn run_agent(args: RunArgs) -> Result<u8, Failure> {
+    let (files, wait) = args.manifests();
+    let config = args.configuration().map_err(|error| (chain(&error), 2))?;
+    let manifests = match files.is_empty() {
+        true => Vec::new(),
+        false => match hand_over(&files, wait, &config)? {
+            Handed::Over => return Ok(0),
+            Handed::Kept(manifests) => manifests,
+        },
     };
     logging::init(config.log_format, config.log_level);
-    match run::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, 1),
-    }
+    run::run(config, manifests).map(|()| 0).map_err(|error| (chain(&error), 1))
 }
 
-fn fail(error: &(dyn std::error::Error + 'static), code: u8) -> ExitCode {
-    eprintln!("skerry-agent: {}", skerry_terms::Chain(error));
-    ExitCode::from(code)
+fn hand_over(files: &[PathBuf], wait: bool, config: &Config) -> Result<Handed, Failure> {
+    let mut tell = |line: &str| eprintln!("{line}");
+    let handed = runtime()?.block_on(cli::hand_over(files, wait, config, &mut tell));
+    handed.map_err(failed)
+}
+
+/// A command that asks the box, and ends.
+fn asking(place: BoxArgs, ask: impl AsyncFnOnce(Config) -> Result<u8, Failure>) -> Result<u8, Failure> {
+    let config = place.configuration().map_err(|error| (chain(&error), 2))?;
+    let runtime = runtime()?;
+    let done = runtime.block_on(ask(config));
+    // A thread that waits for standard input would wait on.
+    runtime.shutdown_background();
+    done
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| (format!("cannot start the runtime: {error}"), 1))
+}
+
+fn print(text: &str) {
+    // The reader may have seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn failed(why: String) -> Failure {
+    (why, 1)
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    skerry_terms::Chain(error).to_string()
 }

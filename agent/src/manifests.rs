@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::store::{Local, Store, StoreError};
 use crate::supervisor::{LocalSet, Source};
 
+pub use document::TEXT_MAX;
 pub use object::Site;
 pub use watch::watch;
 

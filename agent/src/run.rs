@@ -12,10 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::admin::{self, Desk};
 use crate::config::Config;
 use crate::decode::DEVICE_PREFIX;
 use crate::engine::{Docker, Engine as _, Folders};
-use crate::manifests::{self, Manifests, Site};
+use crate::manifests::{self, ManifestError, Manifests, Site};
 use crate::store::{Loaded, Store, StoreError, Stored};
 use crate::supervisor::{Greeting, Premises, Supervisor, sources};
 use crate::{facts, uplink};
@@ -33,14 +34,20 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{file}")]
+    Manifest {
+        file: String,
+        #[source]
+        source: ManifestError,
+    },
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub fn run(config: Config) -> Result<(), RunError> {
+/// Runs until SIGTERM or SIGINT. `handed` is handed over first: by the name of where they come from, their texts.
+pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError> {
     let store = Store::open(&config.state_dir)?;
     let store = match config.store_key.clone() {
         Some(key) => store.with_key(key),
@@ -54,6 +61,11 @@ pub fn run(config: Config) -> Result<(), RunError> {
     };
     let store = Arc::new(store);
     let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site)?);
+    for (file, text) in handed {
+        for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
+            info!("app={key} was handed over");
+        }
+    }
     // One thread: the agent waits most of the time, and each further thread would cost memory on every box.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -117,6 +129,14 @@ async fn serve(
     let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
     // Before the supervisor takes the apps of now, so that no change is lost in between.
     let sources = sources.with_local(manifests.subscribe());
+    let desk = Desk {
+        node: greeting.node.to_string(),
+        controller: config.controller.to_string(),
+        standing: taps.node(),
+        apps: taps.standings(),
+        manifests: manifests.clone(),
+    };
+    let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
     let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
     let first_round = supervisor.first_round.clone();
 
@@ -125,12 +145,16 @@ async fn serve(
         let _ = tokio::time::timeout(FIRST_ROUND_WAIT, first_round.cancelled()).await;
         uplink::run(config.controller, link).await;
     });
+    let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
     tokio::select! {
         () = supervisor.run(sources) => {}
         () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
             warn!("a step under way was left to Docker");
         }
+    }
+    if let Some(door) = door {
+        door.abort();
     }
     folder.abort();
     watch.abort();

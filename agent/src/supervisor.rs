@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Action, AppStatus, Decided, Desired, Effect, Input, Memory, Monotonic, Notes, Observed, Outcome, Plan,
-    Session, Step, World, plan, report,
+    Action, AppStatus, Decided, Desired, Effect, Frame, Input, Memory, Monotonic, Notes, Observed, Outcome,
+    Plan, Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Chain};
@@ -41,7 +41,7 @@ use wants::{InForce, Wants};
 pub use link::Greeting;
 pub use saves::Saved;
 pub use sources::{Sources, Taps, sources};
-pub use standing::{Standing, Standings};
+pub use standing::{NodeStanding, Standing, Standings};
 pub use wants::{LocalSet, Premises, Source};
 
 /// Everything that can happen.
@@ -250,6 +250,7 @@ impl<E: Engine> Supervisor<E> {
             });
         }
         self.link.send_health_if_changed(self.wants.uids());
+        self.tell_node();
         if let Some(save) = self.saves.begin() {
             self.save(save);
         }
@@ -445,7 +446,12 @@ impl<E: Engine> Supervisor<E> {
                 self.link.up(outbox, close);
                 self.input(Input::Connected);
             }
-            LinkEvent::Received(frame) => self.input(Input::Received(frame)),
+            LinkEvent::Received(frame) => {
+                if frame == Frame::Welcome {
+                    self.link.greeted();
+                }
+                self.input(Input::Received(frame));
+            }
             LinkEvent::Down => {
                 self.link.down();
                 self.input(Input::Disconnected);
@@ -544,6 +550,17 @@ impl<E: Engine> Supervisor<E> {
         if let (false, Some(manifests)) = (keys.is_empty(), self.manifests.clone()) {
             self.tasks.spawn_blocking(move || what(&manifests, &keys));
         }
+    }
+
+    fn tell_node(&self) {
+        let standing = self.link.node_standing();
+        self.taps.node.send_if_modified(|told| {
+            let changed = *told != standing;
+            if changed {
+                *told = standing;
+            }
+            changed
+        });
     }
 
     fn tell_standings(&self, statuses: &[AppStatus]) {

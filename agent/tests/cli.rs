@@ -30,8 +30,47 @@ fn start(state: &Path) -> Child {
     let state = state.to_str().expect("text");
     let args =
         ["run", "--node-name", "box", "--state-dir", state, "--docker-socket", "/nonexistent/docker.sock"];
-    agent(&[&args[..], &["--controller", "http://127.0.0.1:1"]].concat()).spawn().expect("it starts")
+    let more = ["--controller", "http://127.0.0.1:1", "--manifest-dir", "/nonexistent/manifests"];
+    let door = ["--admin-socket", &door(state)];
+    agent(&[&args[..], &more, &door].concat()).spawn().expect("it starts")
 }
+
+/// Where the agent with this state folder answers.
+fn door(state: &str) -> String {
+    format!("{state}/agent.sock")
+}
+
+/// Asks the agent with this state folder.
+fn ask(state: &Path, args: &[&str]) -> Output {
+    let state = state.to_str().expect("text");
+    let place = ["--state-dir", state, "--admin-socket", &door(state), "--node-name", "box"];
+    let (command, rest) = args.split_first().expect("a command");
+    run(&[&[*command], &place[..], rest].concat())
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// As a script on the box asks.
+fn curl(state: &Path, args: &[&str]) -> String {
+    let door = door(state.to_str().expect("text"));
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--max-time", "10", "--write-out", " %{http_code}", "--unix-socket", &door]);
+    stdout(&command.args(args).output().expect("curl runs"))
+}
+
+const WEB: &str = "
+apiVersion: skerry.dev/v1alpha1
+kind: EdgeApp
+metadata: {name: web}
+spec:
+  placement: {nodeSelector: {}}
+  template:
+    spec:
+      containers:
+      - {name: main, image: 'busybox:1'}
+";
 
 /// Reads the log up to a line with these words. From the first line on, the agent listens to signals.
 fn wait_for(child: &mut Child, words: &str) -> String {
@@ -101,4 +140,150 @@ fn a_corrupt_state_is_kept_aside_and_the_agent_runs_on() {
     terminate(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     assert_eq!(std::fs::read(dir.path().join("desired.corrupt-1")).expect("kept"), b"no state");
+}
+
+#[test]
+fn with_no_agent_the_command_line_says_so_and_what_to_do() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for args in [&["status"][..], &["remove", "web"]] {
+        let output = ask(dir.path(), args);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("agent.sock") && text.contains("skerry-agent run"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn logs_and_exec_name_the_docker_that_does_not_answer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for args in [&["logs", "web"][..], &["exec", "web", "--", "true"]] {
+        let (command, rest) = args.split_first().expect("a command");
+        let output =
+            ask(dir.path(), &[&[*command, "--docker-socket", "/nonexistent/docker.sock"], rest].concat());
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("/nonexistent/docker.sock"), "{text}");
+    }
+}
+
+#[test]
+fn apps_are_handed_over_shown_and_taken_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = dir.path();
+    let mut child = start(state);
+    wait_for(&mut child, "answering on");
+    let file = state.join("web.yaml");
+    std::fs::write(&file, WEB).expect("written");
+    let file = file.to_str().expect("text");
+
+    let output = ask(state, &["run", "-f", file, "--no-wait"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "default/web was handed over\n");
+    // Docker is away: the agent knows the app, and cannot say more.
+    let shown = || {
+        let output = ask(state, &["status", "-o", "json"]);
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let began = Instant::now();
+    while !shown().contains("\"name\": \"web\"") {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", shown());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let text = stdout(&ask(state, &["status", "web"]));
+    for words in ["node box", "not connected since", "docker is not ready", "default", "Unknown", "Local"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let output = ask(state, &["status", "other"]);
+    assert!(
+        stderr(&output).contains("no app other on this box; there are default/web"),
+        "{}",
+        stderr(&output)
+    );
+
+    let output = ask(state, &["remove", "web"]);
+    assert!(output.status.success() && stdout(&output).contains("default/web"), "{}", stderr(&output));
+    let answer = curl(state, &["-X", "DELETE", "http://box/v1/apps/default/web"]);
+    assert!(answer.ends_with(" 404") && answer.contains("no app default/web was handed over"), "{answer}");
+    terminate(&child);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_door_answers_curl_and_refuses_what_is_wrong() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = dir.path();
+    let mut child = start(state);
+    wait_for(&mut child, "answering on");
+    assert_eq!(curl(state, &["http://box/healthz"]), "ok\n 200");
+    let status = curl(state, &["http://box/v1/status"]);
+    assert!(status.contains("\"dockerReady\": false") && status.ends_with(" 200"), "{status}");
+    let wrong = WEB.replace("image:", "imag: x, image:");
+    for (args, words, code) in [
+        (&["http://box/nothing"][..], "is not served", " 404"),
+        (&["-X", "PUT", "http://box/v1/status"], "only GET", " 405"),
+        (&["-X", "DELETE", "http://box/v1/apps/default/A_b"], "error", " 400"),
+        (&["--data-binary", &wrong, "http://box/v1/apps"], "spec.template.spec.containers[0].imag", " 422"),
+        (&["--data-binary", "", "http://box/v1/apps"], "there is no EdgeApp in it", " 422"),
+    ] {
+        let answer = curl(state, args);
+        assert!(answer.contains(words) && answer.ends_with(code), "{args:?}: {answer}");
+    }
+    let large = state.join("large.yaml");
+    std::fs::write(&large, vec![b'#'; (4 << 20) + 1]).expect("written");
+    let large = format!("@{}", large.display());
+    let answer = curl(state, &["--data-binary", &large, "http://box/v1/apps"]);
+    assert!(answer.ends_with(" 413"), "{answer}");
+    terminate(&child);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_wrong_manifest_is_named_with_its_file_and_field_whoever_reads_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("web.yaml");
+    std::fs::write(&file, WEB.replace("image:", "imag: x, image:")).expect("written");
+    let name = file.to_str().expect("text");
+    let state = dir.path().join("state");
+    let refuse = || {
+        let output = ask(&state, &["run", "-f", name, "--controller", "http://127.0.0.1:1"]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let words = "document 1: spec.template.spec.containers[0].imag: unknown field";
+        assert!(text.contains(&format!("{name}: ")) && text.contains(words), "{text}");
+    };
+    refuse();
+    let mut child = start(&state);
+    wait_for(&mut child, "answering on");
+    refuse();
+    let output = ask(&state, &["run", "-f", "/nonexistent/web.yaml"]);
+    assert!(stderr(&output).contains("/nonexistent/web.yaml"), "{}", stderr(&output));
+    terminate(&child);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn without_an_agent_run_f_becomes_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("web.yaml");
+    std::fs::write(&file, WEB).expect("written");
+    let state = dir.path().join("state");
+    let text = state.to_str().expect("text");
+    let args =
+        ["run", "--node-name", "box", "--state-dir", text, "--docker-socket", "/nonexistent/docker.sock"];
+    let more = [
+        "--controller",
+        "http://127.0.0.1:1",
+        "--admin-socket",
+        &door(text),
+        "-f",
+        file.to_str().expect("text"),
+    ];
+    let mut child = agent(&[&args[..], &more].concat()).spawn().expect("it starts");
+    wait_for(&mut child, "/nonexistent/docker.sock");
+    let shown = stdout(&ask(&state, &["status", "web", "-o", "json"]));
+    assert!(shown.contains("\"source\": \"Local\""), "{shown}");
+    terminate(&child);
+    assert!(child.wait().expect("it ends").success());
 }

@@ -206,10 +206,11 @@ impl Node {
     pub fn start(&mut self) -> Result<()> {
         let config = self.dir.path().join("agent.toml");
         let mut text = format!(
-            "node-name = {:?}\ncontroller = \"http://127.0.0.1:{}\"\nstate-dir = {:?}\n",
+            "node-name = {:?}\ncontroller = \"http://127.0.0.1:{}\"\nstate-dir = {:?}\nadmin-socket = {:?}\n",
             self.name,
             self.site.session_port,
-            self.state_dir()
+            self.state_dir(),
+            self.state_dir().join("agent.sock")
         );
         if let Some(socket) = &self.options.docker_socket {
             writeln!(text, "docker-socket = \"unix://{}\"", socket.display())?;

@@ -9,7 +9,7 @@ use skerry_terms::strict::{Place, Strict};
 use super::ManifestError;
 
 /// The largest manifest: far above what a person writes, and what a payload can hold with its Secrets in base64.
-pub(super) const TEXT_MAX: usize = 4 << 20;
+pub const TEXT_MAX: usize = 4 << 20;
 /// Documents of one manifest.
 const DOCUMENTS_MAX: usize = 1024;
 /// Values, and bytes of text, that aliases may add to those that the text itself can spell: enough for anchors that a person writes.

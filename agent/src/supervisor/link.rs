@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use super::NodeStanding;
 use crate::clock::wall_now;
 use crate::facts;
 use crate::uplink::frames::{self, Context};
@@ -64,6 +65,8 @@ pub(super) struct Link {
     greeting: Greeting,
     standing: Option<Standing>,
     health: wire::NodeHealth,
+    /// Whether the controller has greeted on the link that stands, and when that last changed.
+    greeted: (bool, Option<WallMillis>),
     /// Each app's last status, and when it began.
     since: BTreeMap<AppKey, (AppStatus, WallMillis)>,
 }
@@ -79,7 +82,13 @@ struct Standing {
 
 impl Link {
     pub fn new(greeting: Greeting) -> Self {
-        Self { greeting, standing: None, health: super::unknown_health(), since: BTreeMap::new() }
+        Self {
+            greeting,
+            standing: None,
+            health: super::unknown_health(),
+            greeted: (false, None),
+            since: BTreeMap::new(),
+        }
     }
 
     pub fn up(&mut self, outbox: mpsc::Sender<wire::AgentMessage>, close: oneshot::Sender<String>) {
@@ -88,6 +97,21 @@ impl Link {
 
     pub fn down(&mut self) {
         self.standing = None;
+        if self.greeted.0 {
+            self.greeted = (false, Some(wall_now()));
+        }
+    }
+
+    /// The controller takes part in the link.
+    pub fn greeted(&mut self) {
+        self.greeted = (true, Some(wall_now()));
+    }
+
+    /// How the box stands, for whoever asks on the box itself.
+    pub fn node_standing(&self) -> NodeStanding {
+        let wire::NodeHealth { docker_ready, docker_message, docker_version } = self.health.clone();
+        let (connected, connected_changed) = self.greeted;
+        NodeStanding { docker_ready, docker_version, docker_message, connected, connected_changed }
     }
 
     /// Ends the link; the uplink dials again later.

@@ -37,8 +37,6 @@ impl<E: Engine> Supervisor<E> {
         }
         self.memory.probed(&id, kind, verdict);
         self.report_due = true;
-        // What follows from it is planned on a fresh look.
-        self.looks.want();
     }
 
     fn name_of(&self, id: &ContainerId) -> String {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, LocalSet, Saved, Standings};
+use super::{Event, LocalSet, NodeStanding, Saved, Standings};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
 use crate::probes::Probed;
@@ -45,6 +45,7 @@ pub struct Taps {
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
     pub(super) saved: mpsc::Sender<Saved>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
+    pub(super) node: watch::Sender<NodeStanding>,
 }
 
 /// All queues: what the supervisor reads, what its own tasks write, what the engine's watch and the uplink write. `end` ends the supervisor.
@@ -63,6 +64,7 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
             looked: looked_in,
             saved: saved_in,
             standings: watch::Sender::default(),
+            node: watch::Sender::default(),
         },
         signals_in,
         link_in,
@@ -73,6 +75,11 @@ impl Taps {
     /// Where every app stands, from now on.
     pub fn standings(&self) -> watch::Receiver<Arc<Standings>> {
         self.standings.subscribe()
+    }
+
+    /// How the box itself stands, as it changes.
+    pub fn node(&self) -> watch::Receiver<NodeStanding> {
+        self.node.subscribe()
     }
 }
 

@@ -18,3 +18,17 @@ pub struct Standing {
 
 /// All apps.
 pub type Standings = BTreeMap<AppKey, Standing>;
+
+/// How the box itself stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeStanding {
+    pub docker_ready: bool,
+    /// Of the Docker that answered last. Empty when none has.
+    pub docker_version: String,
+    /// Why Docker is not ready. Empty when it is.
+    pub docker_message: String,
+    /// The controller is connected and has greeted.
+    pub connected: bool,
+    /// When that last changed. Absent when it never was connected.
+    pub connected_changed: Option<WallMillis>,
+}

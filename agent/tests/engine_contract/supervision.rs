@@ -398,3 +398,87 @@ async fn a_controller_that_breaks_the_protocol_is_hung_up_on() {
     assert!(why.contains("commit"), "{why}");
     agent.stop().await;
 }
+
+/// `web` with a readiness and a liveness probe, both of them commands.
+fn probed() -> App {
+    let probe = |file: &str| wire::Probe {
+        handler: Some(wire::probe::Handler::Exec(wire::ExecAction {
+            command: vec!["cat".to_owned(), file.to_owned()],
+        })),
+        period_seconds: 5,
+        timeout_seconds: 1,
+        success_threshold: 1,
+        failure_threshold: 2,
+        ..Default::default()
+    };
+    let mut app = web("1");
+    let container = &mut app.template().containers[0];
+    container.readiness_probe = Some(probe("/ready"));
+    container.liveness_probe = Some(probe("/alive"));
+    app
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_is_ready_as_its_probe_says_and_nobody_hears_of_the_tries_in_between() {
+    let node = Node::new();
+    node.fake.set_sick("cat /ready", true);
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    controller.send_set(held(1, &[probed()])).await;
+    let status = controller.status("web", is(Phase::Probing)).await;
+    assert!(!status.ready, "{status:?}");
+    node.fake.set_sick("cat /ready", false);
+    let status = controller.status("web", |status| status.ready).await;
+    assert_eq!(Phase::from(status.phase()), Phase::Running);
+    node.rest().await;
+    let looks = node.fake.looks();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(node.fake.take_calls().iter().any(|call| call == "exec cat /ready"));
+    assert_eq!(node.fake.looks(), looks, "what is as before leads to nothing");
+    node.fake.set_sick("cat /ready", true);
+    controller.status("web", |status| !status.ready).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_not_alive_is_started_again() {
+    let node = Node::with_state(&held(1, &[probed()]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    let before = node.fake.running();
+    node.fake.set_sick("cat /alive", true);
+    node.until("another one runs", |fake| fake.running().len() == 1 && fake.running() != before).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_restarts_takes_readiness_from_nobody() {
+    let node = Node::with_state(&held(1, &[probed()]));
+    let agent = node.start();
+    node.until("web runs", |fake| fake.running().len() == 1).await;
+    node.rest().await;
+    agent.stop().await;
+    // No probe can be asked: the first answer never comes.
+    node.fake.fault("exec", Fault::Hang);
+    node.fake.fault("exec", Fault::Hang);
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    let status = controller.status("web", |_| true).await;
+    assert!(status.ready, "{status:?}");
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_of_what_is_gone() {
+    let node = Node::with_state(&held(1, &[probed()]));
+    let agent = node.start();
+    node.until("it is asked", |fake| fake.take_calls().iter().any(|call| call.starts_with("exec"))).await;
+    let controller = agent.connect().await;
+    controller.send_set(held(2, &[])).await;
+    node.until("nothing is left", |fake| fake.count() == 0).await;
+    node.rest().await;
+    node.fake.take_calls();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new());
+    agent.stop().await;
+}
