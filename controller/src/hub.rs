@@ -52,6 +52,7 @@ const LIMITS: SetLimits = SetLimits { apps: caps::APPS_MAX, bytes: caps::SET_MAX
 
 /// Everything that can happen to the hub.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an event is moved once or twice and then taken apart")]
 pub enum Event {
     Apps(Watched<Seen<EdgeAppSpec, EdgeAppStatus>>),
     Nodes(Watched<Seen<EdgeNodeSpec, EdgeNodeStatus>>),

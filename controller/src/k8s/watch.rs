@@ -209,11 +209,11 @@ where
     if !fields.is_empty() {
         params = params.fields(fields);
     }
-    let mut events =
-        pin!(api.watch(&params, &start).await.map_err(|source| match list_error(name, source) {
-            WatchError::List { kind: _, source } => watch_error(source),
-            other => other,
-        })?);
+    let begin_error = |source| match is_forbidden(&source) {
+        Some(message) => WatchError::Forbidden { kind: (*name).to_owned(), message },
+        None => watch_error(source),
+    };
+    let mut events = pin!(api.watch(&params, &start).await.map_err(begin_error)?);
     let begun = Instant::now();
     loop {
         let next = tokio::select! {
@@ -284,13 +284,25 @@ where
 
 fn list_error(kind: &str, source: kube::Error) -> WatchError {
     let kind = kind.to_owned();
-    match source {
-        kube::Error::Api(status) if status.code == 404 => WatchError::NotFound(kind),
-        kube::Error::Api(status) if status.code == FORBIDDEN => {
-            WatchError::Forbidden { kind, message: status.message }
-        }
-        source => WatchError::List { kind, source },
+    if let kube::Error::Api(status) = &source
+        && status.code == 404
+    {
+        return WatchError::NotFound(kind);
     }
+    match is_forbidden(&source) {
+        Some(message) => WatchError::Forbidden { kind, message },
+        None => WatchError::List { kind, source },
+    }
+}
+
+/// The API server's words if the account may not do it.
+fn is_forbidden(error: &kube::Error) -> Option<String> {
+    if let kube::Error::Api(status) = error
+        && status.code == FORBIDDEN
+    {
+        return Some(status.message.clone());
+    }
+    None
 }
 
 /// An object with a spec and a status, whole.
