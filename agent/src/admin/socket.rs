@@ -1,17 +1,18 @@
 //! Where the door is, and who may have it. Only the agent's user can reach it, from its first moment; a living agent's is never taken.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, flock};
-use rustix::process::umask;
+use rustix::fs::{FlockOperation, flock};
 use tokio::net::UnixListener;
 
 /// Where the agent answers when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/skerry/agent.sock";
 const FILE: &str = "agent.sock";
+/// A folder beside the socket, for the moment in which it is made.
+const PRIVATE: &str = ".making";
 
 /// A socket that is ours.
 #[derive(Debug)]
@@ -43,22 +44,34 @@ pub(super) fn bind(path: &Path) -> io::Result<Bound> {
         }
         other => other.into(),
     })?;
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    // Whoever connects between bind and chmod would be in: the mode is set by the mask, before the socket exists.
-    let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-    let listener = UnixListener::bind(path);
-    umask(before);
+    // Whoever connects between bind and chmod would be in: it is bound where only we can go, and moved when its mode is set. The mask of
+    // file modes would do, too, but it is that of all threads.
+    let private = path.with_file_name(PRIVATE);
+    remove(&private.join(FILE))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&private)?;
+    let listener = bind_in(&private, path);
+    std::fs::remove_dir(&private)?;
     Ok(Bound { listener: listener?, lock })
+}
+
+fn bind_in(private: &Path, path: &Path) -> io::Result<UnixListener> {
+    std::fs::set_permissions(private, Permissions::from_mode(0o700))?;
+    let made = private.join(FILE);
+    let listener = UnixListener::bind(&made)?;
+    std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+    std::fs::rename(&made, path)?;
+    Ok(listener)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[tokio::test]
