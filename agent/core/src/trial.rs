@@ -142,9 +142,13 @@ impl Trials {
                     });
                     Course { wanted, committed, ..course }
                 }
-                Some(Course { wanted: _, committed, failed, trial: _ }) => {
+                Some(Course { wanted: before, committed, failed, trial }) => {
                     changed |= failed.is_some();
-                    Course::begin(wanted, committed, failed)
+                    // With nothing better to go back to, what serves at this moment is good enough.
+                    let serves = trial.is_some_and(|trial| trial.steady_since.is_some());
+                    let served = serves.then_some((before.payload, before.print));
+                    changed |= committed.is_none() && served.is_some();
+                    Course::begin(wanted, committed.or(served), failed)
                 }
                 None => {
                     let (committed, failed) = (recalled.committed.remove(&key), recalled.failed.remove(&key));

@@ -6,7 +6,7 @@ use super::Action;
 use super::app::{AppView, Placed, Round};
 use super::need::{Need, Wait};
 use super::standing::{Stale, Stood};
-use super::verdict::{UnitState, UnitVerdict, Verdict, unit_verdict};
+use super::verdict::{UnitState, UnitVerdict, Verdict, ending, unit_verdict};
 use crate::{Kind, Role, Step};
 
 type Words = (Phase, &'static str, String);
@@ -201,5 +201,13 @@ fn words(container: &UnitVerdict) -> String {
         Kind::Init => "init container",
         Kind::Sidecar | Kind::Main => "container",
     };
-    format!("{kind} {}: {}", container.role, container.message)
+    let ended = match container.state {
+        UnitState::Terminated { exit_code, .. } => {
+            ending(exit_code, container.reason == reasons::OOM_KILLED).1
+        }
+        UnitState::Waiting | UnitState::Running { .. } => String::new(),
+    };
+    let parts = [ended.as_str(), container.message.trim()];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{kind} {}: {}", container.role, parts.join(": "))
 }

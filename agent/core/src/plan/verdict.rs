@@ -38,7 +38,7 @@ pub struct UnitVerdict {
     pub restart_count: u32,
     pub state: UnitState,
     pub reason: &'static str,
-    /// With the container's own last words, when it ended and left some.
+    /// When it ended: its own last words, as they are; without any, why the agent ended it.
     pub message: String,
     /// How the run before this one ended. Absent when there was none that the agent knows of.
     pub last: Option<Ending>,
@@ -195,12 +195,9 @@ fn ended(blank: UnitVerdict, stood: &Stood<'_>, found: Found<'_>, crash: Option<
     };
     let (reason, words) = match &stood.health.kill {
         Some(kill) => (kill.reason, format!("was killed: {}", kill.message)),
-        None => ending(exit_code, oom_killed),
+        None => (ending(exit_code, oom_killed).0, String::new()),
     };
-    let message = match last_words.trim() {
-        "" => words,
-        last_words => format!("{words}: {last_words}"),
-    };
+    let message = if last_words.is_empty() { words } else { last_words.clone() };
     UnitVerdict {
         id: Some(found.id.clone()),
         ready: blank.kind == Kind::Init && !stood.has_failed(),
