@@ -19,7 +19,7 @@ use crate::http_get::http_get;
 
 /// A postStart hook has no bound in Kubernetes; here it holds up its app's list. As long as an update may take by default.
 const POST_START_MAX: Duration = Duration::from_secs(600);
-/// kubelet's: what is left for SIGTERM after a hook that took all of the grace period, and the least that any container gets.
+/// kubelet's: what is left for SIGTERM after a hook that took all of the grace period, and the least of any grace period but zero.
 const GRACE_MIN: Duration = Duration::from_secs(2);
 
 /// Runs a hook of a container, by name or id.
@@ -113,12 +113,9 @@ pub(super) async fn stop(
     let config = found.config.unwrap_or_default();
     let label = |key: &str| config.labels.as_ref().and_then(|labels| labels.get(key));
     let own = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    // A sandbox has nothing to finish.
-    let least = match label(labels::CONTAINER).map(String::as_str) {
-        Some(labels::SANDBOX) => Duration::ZERO,
-        Some(_) | None => GRACE_MIN,
-    };
     let grace = grace.or(own).unwrap_or(DEFAULT_GRACE);
+    // Zero is no grace period at all: the container is to be killed at once.
+    let least = if grace.is_zero() { Duration::ZERO } else { GRACE_MIN };
     let began = Instant::now();
     if let Some(hook) = label(labels::PRE_STOP)
         && runs
