@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tempfile::TempDir;
 
+use crate::wait::eventually;
 use crate::{Kubectl, free_port, repository_root};
 
 /// Which API a test runs on.
@@ -69,7 +70,8 @@ impl ControlPlane {
         let crds = repository_root().join("deploy/crds");
         plane.kubectl().run(&["apply", "--server-side", "-f", path(&crds)?]).await?;
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
-        plane.kubectl().run(&established).await?;
+        // kubectl gives up on a CRD that has no conditions yet.
+        eventually("the CRDs are established", || async { plane.kubectl().run(&established).await }).await?;
         Ok(plane)
     }
 
