@@ -145,7 +145,10 @@ fn a_startup_failure_kills_and_under_never_fails_the_app() {
     let end = settle(&mut site, &want, &mut memory);
     let verdict = &end.apps[&app_key("web")].verdict;
     assert_eq!((verdict.phase, verdict.reason), (Phase::Failed, reasons::UNHEALTHY));
-    assert_eq!(verdict.message, "container main: ended with exit code 137: was killed: its startup probe failed: HTTP 500");
+    assert_eq!(
+        verdict.message,
+        "container main: ended with exit code 137: was killed: its startup probe failed: HTTP 500"
+    );
     assert_eq!(verdict.containers[0].last, None, "this is the last run itself");
 }
 
