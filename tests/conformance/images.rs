@@ -36,7 +36,7 @@ const IMAGES: [(&str, &[&str], &[&str]); 8] = [
             "CMD [\"sh\",\"-c\",\"echo x >> /mosquitto/data/starts && exec httpd -f -p 1883 -h /mosquitto/config\"]",
         ],
     ),
-    ("camera", &[], &["ENTRYPOINT [\"sleep\",\"9999\"]"]),
+    ("camera", &[], &["ENTRYPOINT [\"sh\",\"-c\",\"exec sleep 9999\",\"camera\"]"]),
 ];
 const SLEEP: &str = "CMD [\"sleep\",\"9999\"]";
 

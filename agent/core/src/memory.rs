@@ -34,6 +34,9 @@ pub struct Memory {
     hooks: BTreeMap<(AppKey, Role, SpecHash), HookState>,
     /// Containers that were ready in their present run.
     proven: BTreeSet<ContainerId>,
+    /// The grace period that each container of its app's present spec was to have when it was last desired. It is changed in place, so the
+    /// container itself does not know it.
+    graces: BTreeMap<ContainerId, Duration>,
     /// Since when all containers of an app's new spec are ready while old ones run beside them.
     complete: BTreeMap<AppKey, Monotonic>,
     /// What the probes of living containers say. A probe that has not yet come to a verdict is not in it.
@@ -270,6 +273,11 @@ impl Memory {
         self.assumed.contains(id)
     }
 
+    /// The grace period that was asked for last, if it can be another than the one that the container was created with.
+    pub(crate) fn grace(&self, id: &ContainerId) -> Option<Duration> {
+        self.graces.get(id).copied()
+    }
+
     /// True if a container that runs has started, as far as its startup probe says.
     pub fn has_started(&self, id: &ContainerId, probes: &Probes) -> bool {
         probes.startup.is_none() || self.probe(id, ProbeKind::Startup).is_some_and(|verdict| verdict.ok)
@@ -277,11 +285,16 @@ impl Memory {
 
     /// True if a container that runs serves, as far as its probes say.
     pub fn is_ready(&self, id: &ContainerId, probes: &Probes) -> bool {
+        self.is_assumed(id) || self.is_proven_ready(id, probes)
+    }
+
+    /// The same from what the agent has seen itself, since it started: enough to settle an update.
+    pub fn is_proven_ready(&self, id: &ContainerId, probes: &Probes) -> bool {
         let asked = || {
             probes.readiness.is_none()
                 || self.probe(id, ProbeKind::Readiness).is_some_and(|verdict| verdict.ok)
         };
-        self.is_assumed(id) || self.has_started(id, probes) && asked()
+        self.has_started(id, probes) && asked()
     }
 
     /// True while a list is under way that stops or removes the container.

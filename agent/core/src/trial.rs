@@ -14,7 +14,7 @@ use std::time::Duration;
 use skerry_terms::{AppKey, Digest, Payload, PayloadSet, Phase, reasons};
 
 use crate::{AppPlan, AppStatus, Desired, DesiredApp, Memory, Monotonic, Plan, ValidApp};
-use mark::{Mark, is_paused, is_ready, is_terminal, marks};
+use mark::{Mark, is_paused, is_proven, is_ready, is_terminal, marks};
 
 /// How long every container must be ready without a break before a revision counts as good. A command that is wrong ends within it, and
 /// so does the first of Kubernetes' back-offs.
@@ -186,7 +186,7 @@ impl Trials {
                 continue;
             };
             let busy = memory.executing(key).is_some();
-            match course.judge(app, app_plan, fresh && !busy, now) {
+            match course.judge(app, app_plan, memory, fresh && !busy, now) {
                 None => {}
                 Some(Verdict::Good) => {
                     course.committed = Some((course.wanted.payload.clone(), course.wanted.print));
@@ -265,7 +265,14 @@ enum Verdict {
 }
 
 impl Course {
-    fn judge(&mut self, app: &ValidApp, plan: &AppPlan, fresh: bool, now: Monotonic) -> Option<Verdict> {
+    fn judge(
+        &mut self,
+        app: &ValidApp,
+        plan: &AppPlan,
+        memory: &Memory,
+        fresh: bool,
+        now: Monotonic,
+    ) -> Option<Verdict> {
         let trial = self.trial.as_mut()?;
         let verdict = &plan.verdict;
         if verdict.phase == Phase::Unknown {
@@ -278,7 +285,7 @@ impl Course {
             return Some(Verdict::Good);
         }
         match is_ready(verdict) {
-            true if quiet => {
+            true if quiet && is_proven(app, verdict, memory) => {
                 if trial.steady_since.get_or_insert(now).after(STEADY) <= now {
                     return Some(Verdict::Good);
                 }

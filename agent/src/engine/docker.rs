@@ -243,10 +243,17 @@ impl Engine for Docker {
         }
         // An image that everybody may have is not lost by credentials that are outdated. What the registry said to the best of them says more
         // than what it says to nobody.
-        match (self.pull_with(&client, image, None).await, refusal) {
+        let done = match (self.pull_with(&client, image, None).await, refusal) {
             (Err(EngineError::Refused { .. }), Some(refusal)) => Err(refusal),
             (other, _) => other,
-        }
+        };
+        done.map_err(|error| match error {
+            // Of a registry that is away, Docker says its address alone.
+            EngineError::Refused { message } if !message.contains(image) => {
+                EngineError::Refused { message: format!("{image}: {message}") }
+            }
+            other => other,
+        })
     }
 
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {

@@ -187,7 +187,7 @@ fn refusals() -> Vec<Case> {
             "a_name_is_taken_once",
             "https://kubernetes.io/docs/concepts/workloads/pods/init-containers/: The name of each app and init container in a Pod must be unique",
             "{initContainers: [{name: main, command: ['true']}], containers: [{name: main}]}",
-            &["initContainers", "main"],
+            &["initContainers", "a name is used by a container and an init container"],
         ),
         Case::refused(
             "they_have_no_probes",

@@ -85,7 +85,7 @@ containers: [{name: main, command: [sleep, "9999"]}]
         )
         .says(
             "main",
-            "grep -E '^(nameserver|search)' /etc/resolv.conf",
+            "grep -E '^(nameserver|search)' /etc/resolv.conf | sort",
             "nameserver 1.1.1.1\nsearch resolv.conf.local",
         )
         .inspects("main", "/HostConfig/Dns", json!(["1.1.1.1"]))

@@ -129,7 +129,7 @@ containers: [{name: one, command: [sleep, "9999"]}, {name: two, command: [sleep,
                 app.inspects("main", "/HostConfig/PortBindings/8080~1tcp", bindings).await
             },
         ),
-        Case::refused(
+        Case::invalid(
             "one_port_is_given_once",
             "Pod validation: spec.containers[1].ports[0].hostPort: Duplicate value",
             "{containers: [{name: a, ports: [{containerPort: 1, hostPort: 8080}]}, {name: b, ports: [{containerPort: 2, hostPort: 8080}]}]}",

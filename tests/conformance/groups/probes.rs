@@ -328,7 +328,7 @@ fn http() -> Vec<Case> {
              than 400 indicates success. Any other code indicates failure",
             async |scene| {
                 let pod = served!(
-                    "echo 500 > /tmp/code; printf '#!/bin/sh\\nprintf \"HTTP/1.0 %s Code\\\\r\\\\n\\\\r\\\\n\" $(cat /tmp/code)\\n' > /www/cgi-bin/code",
+                    "echo 500 > /tmp/code; printf '#!/bin/sh\\nprintf \"HTTP/1.0 %%s Code\\\\r\\\\n\\\\r\\\\n\" $(cat /tmp/code)\\n' > /www/cgi-bin/code",
                     "readinessProbe: {httpGet: {path: /cgi-bin/code, port: 8080}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1}"
                 );
                 let app = scene.apply(APP, pod).await?;

@@ -2,8 +2,16 @@
 
 use anyhow::ensure;
 use serde_json::json;
+use skerry_api::AppReport;
+use skerry_tests::{IMAGE, docker_run};
 
 use crate::case::{APP, Case};
+
+const PRIVILEGED: &str = r#"
+containers:
+- {name: privileged, command: [sleep, "9999"], securityContext: {privileged: true}}
+- {name: not-privileged, command: [sleep, "9999"]}
+"#;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = users();
@@ -156,18 +164,30 @@ fn privileges() -> Vec<Case> {
         )
         .says("main", "ip link add dummy1 type dummy 2>/dev/null || echo refused", "refused")
         .inspects("main", "/HostConfig/Privileged", false),
-        Case::pod(
+        Case::story(
             "it_is_privileged",
             "[sig-node] PrivilegedPod [NodeConformance] should enable privileged commands [LinuxOnly]",
-            r#"
-containers:
-- {name: privileged, command: [sleep, "9999"], securityContext: {privileged: true}}
-- {name: not-privileged, command: [sleep, "9999"]}
-"#,
-        )
-        .says("privileged", "mount -t tmpfs none /tmp && echo mounted", "mounted")
-        .says("not-privileged", "mount -t tmpfs none /tmp 2>/dev/null || echo refused", "refused")
-        .inspects("privileged", "/HostConfig/Privileged", true),
+            async |scene| {
+                let app = scene.apply(APP, PRIVILEGED).await?;
+                app.report("one is ready", |report| report.containers.iter().any(|one| one.ready)).await?;
+                app.inspects("privileged", "/HostConfig/Privileged", true.into()).await?;
+                app.says("not-privileged", "mount -t tmpfs none /tmp 2>/dev/null || echo refused", "refused")
+                    .await?;
+                // A machine that is a container itself may be unable to start any privileged one. Then the app says so, in Docker's words.
+                match docker_run(&["run", "--rm", "--privileged", IMAGE, "true"]).await {
+                    Ok(_) => {
+                        app.ready().await?;
+                        app.says("privileged", "mount -t tmpfs none /tmp && echo mounted", "mounted").await
+                    }
+                    Err(_) => {
+                        let failed = |report: &AppReport| report.reason == "StartError";
+                        let report = app.report("it could not be started", failed).await?;
+                        ensure!(report.message.contains("operation not permitted"), "{report:?}");
+                        Ok(())
+                    }
+                }
+            },
+        ),
         Case::pod(
             "capabilities_are_dropped_and_added",
             "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/#set-capabilities-for-a-container: list the capabilities to add and drop \

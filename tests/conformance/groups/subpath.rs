@@ -48,7 +48,7 @@ containers:
   env: [{name: POD_NAME, value: ..}]
   volumeMounts: [{name: data, mountPath: /logs, subPathExpr: $(POD_NAME)}]
 "#,
-            "Pending",
+            "Failed",
         )
         .reason("CreateContainerConfigError")
         .message(".."),
@@ -63,7 +63,7 @@ containers:
   env: [{name: POD_NAME, value: /tmp}]
   volumeMounts: [{name: data, mountPath: /logs, subPathExpr: $(POD_NAME)}]
 "#,
-            "Pending",
+            "Failed",
         )
         .reason("CreateContainerConfigError")
         .message("/tmp"),

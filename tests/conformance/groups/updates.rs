@@ -12,6 +12,8 @@ use crate::scene::Scene;
 
 /// Long enough for a replacement that must not happen to happen.
 const QUIET: Duration = Duration::from_secs(3);
+/// An update is settled when it was ready for 10 s.
+const SETTLED: Duration = Duration::from_secs(11);
 
 pub fn cases() -> Vec<Case> {
     let mut cases = in_place();
@@ -74,6 +76,11 @@ fn in_place() -> Vec<Case> {
             "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy; a Deployment would replace the pod, a box has no reason to",
             async |scene| {
                 let app = same(scene, "restartPolicy: Always", "restartPolicy: Never").await?;
+                holds_for("the change settles: before, the box would go back", SETTLED, || async {
+                    ensure!(app.report("it is known", |_| true).await?.ready, "not ready");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
                 skerry_tests::docker_run(&["kill", &app.id("main").await?]).await?;
                 app.phase("Failed").await.map(drop)
             },

@@ -51,6 +51,7 @@ impl Memory {
         self.note_networks(world);
         self.note_success(world);
         self.note_names(world);
+        self.note_graces(desired, world);
         self.forget(desired, world);
         self.note_complete(desired, world, now);
     }
@@ -127,6 +128,20 @@ impl Memory {
         }
     }
 
+    fn note_graces(&mut self, desired: &Desired, world: &World) {
+        for (id, container) in &world.containers {
+            let Some(owner) = container.ownership() else { continue };
+            let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else { continue };
+            let unit = units(app).into_iter().find(|unit| unit.role == owner.role);
+            let current =
+                unit.is_some_and(|unit| unit.container.is_some() && owner.hash.as_ref() == Some(&unit.hash));
+            match current {
+                true => self.graces.insert(id.clone(), app.grace),
+                false => self.graces.remove(id),
+            };
+        }
+    }
+
     fn note_end(
         &mut self,
         app: &AppKey,
@@ -184,6 +199,7 @@ impl Memory {
         self.probes.retain(|(id, _), _| alive(id));
         self.assumed.retain(alive);
         self.proven.retain(alive);
+        self.graces.retain(|id, _| world.containers.contains_key(id));
         self.named.retain(|id, _| world.containers.contains_key(id));
         // An app whose list has ended was looked at since.
         self.given.retain(|(app, _), _| self.executing.contains_key(app));

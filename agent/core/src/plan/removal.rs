@@ -22,8 +22,12 @@ pub(super) fn plan_removal(
         return (AppPlan { actions: Vec::new(), verdict }, Some(failure.retry_at));
     }
     let why = Why::NotDesired;
-    let mut actions =
-        stops(containers.iter().map(|(id, container)| Stopping { id, container, why, grace: None }));
+    let mut actions = stops(containers.iter().map(|(id, container)| Stopping {
+        id,
+        container,
+        why,
+        grace: memory.grace(id),
+    }));
     let removable = containers.iter().filter(|(_, container)| container.state != ContainerState::Removing);
     actions.extend(removable.map(|(id, _)| Action::Remove { id: (*id).clone(), why }));
     let removing = containers.iter().any(|(_, container)| container.state == ContainerState::Removing);

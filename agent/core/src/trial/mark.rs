@@ -2,7 +2,8 @@
 
 use skerry_terms::{Phase, reasons};
 
-use crate::{RestartPolicy, Role, UnitState, ValidApp, Verdict};
+use crate::unit::units;
+use crate::{Memory, RestartPolicy, Role, UnitState, UnitVerdict, ValidApp, Verdict};
 
 /// Something that a revision reaches once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,18 @@ pub(super) fn is_ready(verdict: &Verdict) -> bool {
         })
 }
 
+/// Every container that runs is ready by what its probes said since the agent started.
+pub(super) fn is_proven(app: &ValidApp, verdict: &Verdict, memory: &Memory) -> bool {
+    let units = units(app);
+    let container = |role: &Role| units.iter().find(|unit| unit.role == *role)?.container;
+    verdict.containers.iter().all(|unit| match (unit.state, &unit.id, container(&unit.role)) {
+        (UnitState::Running { .. }, Some(id), Some(container)) => {
+            memory.is_proven_ready(id, &container.probes)
+        }
+        (UnitState::Running { .. } | UnitState::Waiting | UnitState::Terminated { .. }, _, _) => true,
+    })
+}
+
 /// A person holds the app still: time says nothing about it.
 pub(super) fn is_paused(verdict: &Verdict) -> bool {
     verdict.reason == reasons::PAUSED
@@ -59,9 +72,11 @@ pub(super) fn is_paused(verdict: &Verdict) -> bool {
 
 /// A container has failed, and the app's restart policy asks for no other run.
 pub(super) fn is_terminal(app: &ValidApp, verdict: &Verdict) -> bool {
-    let failed =
-        |state: UnitState| matches!(state, UnitState::Terminated { exit_code, .. } if exit_code != 0);
+    // One that was killed because it was not well has failed, whatever its exit code says.
+    let failed = |unit: &UnitVerdict| {
+        matches!(unit.state, UnitState::Terminated { .. }) && unit.reason != reasons::COMPLETED
+    };
     app.restart_policy == RestartPolicy::Never
         && verdict.phase == Phase::Failed
-        && verdict.containers.iter().any(|unit| failed(unit.state))
+        && verdict.containers.iter().any(failed)
 }

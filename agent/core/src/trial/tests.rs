@@ -3,7 +3,8 @@ use skerry_terms::NodeName;
 
 use super::*;
 use crate::{
-    AppSpec, Container, ContainerId, Host, Kind, RestartPolicy, Role, UnitState, UnitVerdict, WallMillis,
+    AppSpec, Container, ContainerId, Handler, Host, Kind, Probe, ProbeKind, ProbeVerdict, RestartPolicy,
+    Role, UnitState, UnitVerdict, WallMillis,
 };
 
 const DEADLINE: u64 = 60;
@@ -47,9 +48,11 @@ enum Says {
     Crashing,
     Succeeded,
     Ended,
+    /// By the agent, because a probe failed; the program took it well.
+    Killed,
 }
 
-const SAYS: [Says; 11] = [
+const SAYS: [Says; 12] = [
     Says::Unknown,
     Says::Pulling,
     Says::Starting,
@@ -61,6 +64,7 @@ const SAYS: [Says; 11] = [
     Says::Crashing,
     Says::Succeeded,
     Says::Ended,
+    Says::Killed,
 ];
 
 fn plan(says: Says, revision: &str) -> Plan {
@@ -77,6 +81,7 @@ fn plan(says: Says, revision: &str) -> Plan {
         Says::Crashing => (Phase::Failed, reasons::CRASH_LOOP_BACK_OFF, UnitState::Waiting, false),
         Says::Succeeded => (Phase::Succeeded, reasons::COMPLETED, ended(0), false),
         Says::Ended => (Phase::Failed, reasons::ERROR, ended(3), false),
+        Says::Killed => (Phase::Failed, reasons::UNHEALTHY, ended(0), false),
     };
     let unit = UnitVerdict {
         role: Role::Container("main".parse().expect("a name")),
@@ -108,7 +113,8 @@ fn plan(says: Says, revision: &str) -> Plan {
         | Says::Paused
         | Says::Crashing
         | Says::Succeeded
-        | Says::Ended => Vec::new(),
+        | Says::Ended
+        | Says::Killed => Vec::new(),
     };
     Plan { apps: BTreeMap::from([(key(), AppPlan { actions, verdict })]), wake_at: None }
 }
@@ -194,6 +200,43 @@ fn a_revision_that_stays_ready_is_committed() {
     assert_eq!(site.committed(), None);
     assert!(site.round(21, Says::Ready).noted);
     assert_eq!((site.committed(), site.wake_at()), (Some(1), None));
+}
+
+#[test]
+fn readiness_from_before_the_agents_start_settles_nothing() {
+    let mut trials = Trials::default();
+    trials.follow(BTreeMap::from([(key(), wanted(1))]));
+    let mut desired = desired(RestartPolicy::Always, "web-1");
+    let mut main = Container::new("main".parse().expect("a name"), "web:1".to_owned());
+    let second = Duration::from_secs(1);
+    main.probes.readiness = Some(Probe {
+        handler: Handler::Exec { command: vec!["true".to_owned()] },
+        initial_delay: second,
+        timeout: second,
+        period: second,
+        success_threshold: 1,
+        failure_threshold: 1,
+        grace: None,
+    });
+    let app = ValidApp::new(AppSpec::new(key(), "web-1".to_owned(), vec![main])).expect("valid");
+    desired.apps.insert(key(), DesiredApp::Valid(app));
+    let plan = plan(Says::Ready, "web-1");
+    let mut memory = Memory::default();
+    for seconds in [0, 1_000] {
+        assert_eq!(trials.judge(&desired, &plan, &memory, true, at(seconds)), Decided::default());
+    }
+    let verdict = ProbeVerdict { ok: true, message: String::new() };
+    memory.probed(&ContainerId("c".to_owned()), ProbeKind::Readiness, verdict);
+    assert_eq!(trials.judge(&desired, &plan, &memory, true, at(1_001)), Decided::default());
+    assert!(trials.judge(&desired, &plan, &memory, true, at(1_011)).noted);
+}
+
+#[test]
+fn a_run_that_was_ended_for_its_health_is_the_last_of_a_job() {
+    let mut site = Site::settled();
+    site.restart_policy = RestartPolicy::Never;
+    site.want(2);
+    assert_eq!(site.round(20, Says::Killed).rolled_back, BTreeSet::from([key()]));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::names;
     },
     {
         "rule": "!has(self.initContainers) || self.initContainers.all(c, has(c.restartPolicy) || !(has(c.startupProbe) || has(c.readinessProbe) || has(c.livenessProbe) || has(c.lifecycle)))",
-        "message": "probes and lifecycle may not be set for init containers without restartPolicy Always",
+        "message": "livenessProbe, readinessProbe, startupProbe and lifecycle may not be set for init containers without restartPolicy Always",
         "fieldPath": ".initContainers"
     },
     {

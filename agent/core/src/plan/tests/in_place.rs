@@ -245,23 +245,25 @@ fn the_grace_period_of_the_spec_holds_for_containers_of_that_spec() {
     let want = desired([DesiredApp::Valid(ValidApp::new(patient).expect("valid"))]);
     let key = app_key("web");
     assert_eq!(next(&site, &want, &mut memory, &key).actions, [], "no reason to restart");
+    let gone = next(&site, &desired([]), &mut memory.clone(), &key);
+    assert_eq!(graces(&gone.actions), [Some(99), None], "the sandbox has none");
     let sandbox = site.living(&key)[&crate::Role::Sandbox].clone();
     site.end(&sandbox, 137);
-    let graces: Vec<_> = next(&site, &want, &mut memory, &key)
-        .actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Stop { grace, .. } => Some(grace.map(|grace| grace.as_secs())),
-            Action::Pull { .. }
-            | Action::Project(_)
-            | Action::Create(_)
-            | Action::Start { .. }
-            | Action::PostStart { .. }
-            | Action::Update { .. }
-            | Action::Names { .. }
-            | Action::Remove { .. }
-            | Action::Discard => None,
-        })
-        .collect();
-    assert_eq!(graces, [Some(99)]);
+    assert_eq!(graces(&next(&site, &want, &mut memory, &key).actions), [Some(99)]);
+}
+
+fn graces(actions: &[Action]) -> Vec<Option<u64>> {
+    let grace = |action: &Action| match action {
+        Action::Stop { grace, .. } => Some(grace.map(|grace| grace.as_secs())),
+        Action::Pull { .. }
+        | Action::Project(_)
+        | Action::Create(_)
+        | Action::Start { .. }
+        | Action::PostStart { .. }
+        | Action::Update { .. }
+        | Action::Names { .. }
+        | Action::Remove { .. }
+        | Action::Discard => None,
+    };
+    actions.iter().filter_map(grace).collect()
 }
