@@ -39,6 +39,8 @@ pub struct Memory {
     graces: BTreeMap<ContainerId, Duration>,
     /// Since when all containers of an app's new spec are ready while old ones run beside them.
     complete: BTreeMap<AppKey, Monotonic>,
+    /// When the present run of each living container began.
+    runs: BTreeMap<ContainerId, WallMillis>,
     /// What the probes of living containers say. A probe that has not yet come to a verdict is not in it.
     probes: BTreeMap<(ContainerId, ProbeKind), ProbeVerdict>,
     /// Containers that ran before the agent did: they count as ready until a probe of theirs has come to a verdict.

@@ -83,11 +83,18 @@ fn due<'a>(
     memory: &Memory,
 ) -> impl Iterator<Item = (ProbeKind, &'a Probe)> + use<'a> {
     let probes = &container.probes;
-    let startup = probes.startup.as_ref().filter(|_| !memory.has_started(id, probes));
-    let rest = [(ProbeKind::Readiness, &probes.readiness), (ProbeKind::Liveness, &probes.liveness)];
-    let rest = rest.into_iter().filter(move |_| startup.is_none());
-    let rest = rest.filter_map(|(kind, probe)| Some((kind, probe.as_ref()?)));
-    startup.map(|probe| (ProbeKind::Startup, probe)).into_iter().chain(rest)
+    let starting = !memory.has_started(id, probes);
+    let asked = [
+        (ProbeKind::Startup, probes.startup.as_ref().filter(|_| starting)),
+        (ProbeKind::Readiness, probes.readiness.as_ref().filter(|_| !starting)),
+        (ProbeKind::Liveness, probes.liveness.as_ref().filter(|_| !starting)),
+    ];
+    // As in Kubernetes, what is to be restarted is not asked again.
+    let is_over = |kind: ProbeKind| {
+        kind != ProbeKind::Readiness && memory.probe(id, kind).is_some_and(|verdict| !verdict.ok)
+    };
+    let asked = asked.map(|(kind, probe)| (kind, probe.filter(|_| !is_over(kind))));
+    asked.into_iter().filter_map(|(kind, probe)| Some((kind, probe?)))
 }
 
 fn address(desired: &Desired, world: &World, found: &ObservedContainer) -> Option<IpAddr> {

@@ -186,7 +186,7 @@ impl Trials {
                 continue;
             };
             let busy = memory.executing(key).is_some();
-            match course.judge(app, app_plan, memory, fresh && !busy, now) {
+            match course.judge(app, app_plan, memory, Look { fresh, busy }, now) {
                 None => {}
                 Some(Verdict::Good) => {
                     course.committed = Some((course.wanted.payload.clone(), course.wanted.print));
@@ -258,6 +258,15 @@ impl Trials {
     }
 }
 
+/// What a plan rests on.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// The look was made for the set in force.
+    fresh: bool,
+    /// Something is being done for the app since.
+    busy: bool,
+}
+
 /// What has become of a trial.
 enum Verdict {
     Good,
@@ -270,7 +279,7 @@ impl Course {
         app: &ValidApp,
         plan: &AppPlan,
         memory: &Memory,
-        fresh: bool,
+        look: Look,
         now: Monotonic,
     ) -> Option<Verdict> {
         let trial = self.trial.as_mut()?;
@@ -280,12 +289,16 @@ impl Course {
             return None;
         }
         trial.since.get_or_insert(now);
-        let quiet = fresh && plan.actions.is_empty();
-        if quiet && verdict.phase == Phase::Succeeded {
+        let quiet = plan.actions.is_empty() && !look.busy;
+        if quiet && look.fresh && verdict.phase == Phase::Succeeded {
             return Some(Verdict::Good);
         }
         match is_ready(verdict) {
-            true if quiet && is_proven(app, verdict, memory) => {
+            // A change of other apps makes a look stale; what was steady by then still is.
+            true if quiet
+                && (look.fresh || trial.steady_since.is_some())
+                && is_proven(app, verdict, memory) =>
+            {
                 if trial.steady_since.get_or_insert(now).after(STEADY) <= now {
                     return Some(Verdict::Good);
                 }

@@ -22,6 +22,7 @@ impl Memory {
     /// the plan.
     pub fn note(&mut self, desired: &Desired, observed: &Observed, now: Monotonic) {
         let Observed::Known(world) = observed else { return };
+        self.note_runs(world);
         for (id, owner, state) in newest_runs(world) {
             let ContainerState::Exited {
                 exit_code,
@@ -83,6 +84,20 @@ impl Memory {
                 message: format!("its {word} probe failed: {}", failed.message),
             })
         })
+    }
+
+    /// What was said of a run is not said of the next one, which somebody may begin by hand.
+    fn note_runs(&mut self, world: &World) {
+        for (id, container) in &world.containers {
+            let Some(since) = container.state.started_at().filter(|_| container.state.is_alive()) else {
+                continue;
+            };
+            if self.runs.insert(id.clone(), since).is_some_and(|before| before != since) {
+                self.probes.retain(|(other, _), _| other != id);
+                self.assumed.remove(id);
+                self.proven.remove(id);
+            }
+        }
     }
 
     fn note_networks(&mut self, world: &World) {
@@ -196,6 +211,7 @@ impl Memory {
         };
         let known = |app: &AppKey, role: &Role, hash: &SpecHash| find(app, role, hash).is_some();
         let alive = |id: &ContainerId| world.containers.get(id).is_some_and(|found| found.state.is_alive());
+        self.runs.retain(|id, _| world.containers.contains_key(id));
         self.probes.retain(|(id, _), _| alive(id));
         self.assumed.retain(alive);
         self.proven.retain(alive);

@@ -159,10 +159,21 @@ fn the_others_wait_until_the_startup_probe_has_succeeded() {
     let mut site = Site::single();
     let web = || "web".to_owned();
     assert_eq!(site.asked(), [(web(), ProbeKind::Startup)]);
-    site.says("web", ProbeKind::Startup, false);
-    assert_eq!(site.asked(), [(web(), ProbeKind::Startup)]);
     site.says("web", ProbeKind::Startup, true);
     assert_eq!(site.asked(), [(web(), ProbeKind::Readiness), (web(), ProbeKind::Liveness)]);
+}
+
+#[test]
+fn what_is_to_be_restarted_is_not_asked_again() {
+    let web = || "web".to_owned();
+    let mut site = Site::single();
+    site.says("web", ProbeKind::Startup, false);
+    assert_eq!(site.asked(), []);
+    let mut site = Site::single();
+    site.says("web", ProbeKind::Startup, true);
+    site.says("web", ProbeKind::Readiness, false);
+    site.says("web", ProbeKind::Liveness, false);
+    assert_eq!(site.asked(), [(web(), ProbeKind::Readiness)]);
 }
 
 #[test]

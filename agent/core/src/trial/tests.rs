@@ -203,6 +203,20 @@ fn a_revision_that_stays_ready_is_committed() {
 }
 
 #[test]
+fn changes_of_other_apps_do_not_hold_up_a_commit() {
+    let mut site = Site::new();
+    site.want(1);
+    let mut round = |seconds, fresh| {
+        let plan = plan(Says::Ready, "web-1");
+        site.trials.judge(&site.desired(), &plan, &Memory::default(), fresh, at(seconds)).noted
+    };
+    assert!(!round(0, false), "nobody has looked for this set yet");
+    assert!(!round(5, true));
+    assert!(!round(14, false));
+    assert!(round(15, false));
+}
+
+#[test]
 fn readiness_from_before_the_agents_start_settles_nothing() {
     let mut trials = Trials::default();
     trials.follow(BTreeMap::from([(key(), wanted(1))]));

@@ -87,6 +87,22 @@ fn what_was_ready_before_the_agents_start_is_ready_until_a_probe_says_otherwise(
 }
 
 #[test]
+fn a_run_begun_by_hand_starts_with_a_clean_slate() {
+    let (mut site, mut memory) = (Site::at(1000), Memory::default());
+    let want = with(RestartPolicy::Always, probed(Probes { liveness: Some(probe()), ..Probes::default() }));
+    let key = app_key("web");
+    settle(&mut site, &want, &mut memory);
+    say(&site, &mut memory, ProbeKind::Liveness, false);
+    assert_ne!(next(&site, &want, &mut memory, &key).actions, []);
+    site.now = site.now.after(Duration::from_secs(5));
+    for id in site.living(&key).into_values() {
+        site.end(&id, 0);
+        site.start(&id).expect("it starts");
+    }
+    assert_eq!(next(&site, &want, &mut memory, &key).actions, []);
+}
+
+#[test]
 fn a_liveness_failure_kills_and_counts_as_a_crash() {
     let (mut site, mut memory) = (Site::at(1000), Memory::default());
     let own_grace = Probe { grace: Some(Duration::from_secs(3)), ..probe() };
