@@ -151,12 +151,14 @@ impl Scene {
 }
 
 /// A pod spec as cases write it. A container without an image has the test image, one with `image: conformance:TAG` one of ours, and a pod
-/// without a grace period has none, since most of what runs here ignores SIGTERM as the first process of a container.
+/// without a grace period has none, since most of what runs here ignores SIGTERM as the first process of a container; `null` stands for
+/// Kubernetes' own default.
 pub fn pod_spec(yaml: &str) -> Result<Value> {
     let [mut pod] = <[Value; 1]>::try_from(documents(yaml)?)
         .map_err(|documents| anyhow::anyhow!("{} pod specs", documents.len()))?;
     let fields = pod.as_object_mut().context("a pod spec is an object")?;
     fields.entry("terminationGracePeriodSeconds").or_insert(0.into());
+    fields.retain(|_, value| !value.is_null());
     for list in ["initContainers", "containers"] {
         for container in pod.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let Some(container) = container.as_object_mut() else { bail!("a container is an object") };

@@ -88,7 +88,7 @@ fn signals() -> Vec<Case> {
         Case::pod(
             "the_default_grace_period_is_thirty_seconds",
             "kubectl explain pod.spec.terminationGracePeriodSeconds: Defaults to 30 seconds",
-            "{containers: [{name: main, command: [sh, -c, 'trap \"exit 0\" TERM; while :; do sleep 0.1; done']}]}",
+            "{terminationGracePeriodSeconds: null, containers: [{name: main, command: [sh, -c, 'trap \"exit 0\" TERM; while :; do sleep 0.1; done']}]}",
         )
         .inspects("main", "/Config/StopTimeout", 30),
         Case::story(

@@ -138,13 +138,26 @@ pub(super) fn sort<'a>(
         let health = health(memory, app, &unit, &standing);
         stood.push(Stood { unit, standing, health });
     }
+    let mut sorted = Sorted { units: stood, stale: Vec::new(), initialized };
+    if sorted.is_over() {
+        // No other run of a sidecar is due either. As in a pod that is done, what it left can be looked at.
+        for stood in sorted.units.iter_mut().filter(|stood| stood.unit.is(Kind::Sidecar)) {
+            if let Standing::Absent { restart_count: _, last: Some(found) } = stood.standing
+                && found.exit_code().is_some()
+            {
+                kept.push(found.id);
+                stood.standing = Standing::Ended(found);
+                stood.health = health(memory, app, &stood.unit, &stood.standing);
+            }
+        }
+    }
     let stale = containers.iter().filter(|(id, _)| !kept.contains(id)).map(|(id, container)| Stale {
         id,
         container,
-        why: why_stale(memory, &stood, id, container, containers),
+        why: why_stale(memory, &sorted.units, id, container, containers),
     });
-    let stale = stale.collect();
-    Sorted { units: stood, stale, initialized }
+    sorted.stale = stale.collect();
+    sorted
 }
 
 fn stand<'a>(
