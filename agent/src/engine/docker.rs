@@ -259,6 +259,7 @@ impl Engine for Docker {
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
         let client = self.client().await?;
+        let _being_made = volumes::being_made(&self.folders, &spec.name);
         let body = create::body(spec, prepare(self, &client, spec).await?, self.machine);
         let create = async || {
             let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();

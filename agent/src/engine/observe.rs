@@ -18,6 +18,7 @@ use skerry_agent_core::{
 use skerry_terms::{AppKey, NodeName, labels};
 use tracing::warn;
 
+use super::create::prepare::off_thread;
 use super::docker::{ASK_TIMEOUT, Docker, bounded, lock};
 use super::inspect::{Details, details};
 use super::refusal::{NOT_FOUND, status};
@@ -31,6 +32,7 @@ const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World, EngineError> {
     let client = docker.client().await?;
     lock(&docker.inspected).begin();
+    let mut gone = volumes::pinned(&docker.folders);
     let options = ListContainersOptionsBuilder::default().all(true).build();
     let list = bounded(ASK_TIMEOUT, client.list_containers(Some(options))).await?;
 
@@ -66,6 +68,12 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         containers.insert(id, container);
     }
     lock(&docker.inspected).end(known, |id| containers.contains_key(&ContainerId(id.to_owned())));
+
+    gone.retain(|name| !containers.values().any(|container| name == container.name.as_str()));
+    if !gone.is_empty() {
+        let folders = docker.folders.clone();
+        off_thread(move || Ok(volumes::unpin(&folders, &gone))).await?;
+    }
 
     let wanted = images_to_inspect(desired, &containers);
     // Only a start can meet a port that is taken.

@@ -7,22 +7,27 @@
 //!                            /messages/…         a termination message file per container
 //! STATE/local/NAMESPACE/APP/VOLUME/{data,reclaim}  local: outlives the app with Retain
 //! TMPFS/skerry/HOME/NAMESPACE/APP/VOLUME         files with a secret in them; HOME stands for STATE
+//! /run/skerry/HOME.mounts/CONTAINER/NUMBER       what must not be exchanged under Docker's eyes: see `pins`
 //! ```
 
 mod files;
 mod folders;
+mod handle;
 mod hostpath;
 mod owner;
+mod pins;
 mod reclaim;
 mod subpath;
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Mode, open};
 use sha2::{Digest as _, Sha256};
-use skerry_agent_core::{BoundMount, CreateSpec, Role, Volume};
+use skerry_agent_core::{BoundMount, CreateSpec, HostPathType, Role, Volume};
 use skerry_terms::{AppKey, Chain};
 
 use super::EngineError;
@@ -33,6 +38,9 @@ pub type HostPathRule = Arc<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
 /// Memory file systems that boxes have, in the order in which they are tried.
 const MEMORY_ROOTS: [&str; 2] = ["/run", "/dev/shm"];
 
+/// Where programs keep what does not outlive a boot.
+const MOUNTS_ROOT: &str = "/run";
+
 const MESSAGES: &str = "messages";
 
 /// Where the agent keeps things on the box, and what of the box containers may see.
@@ -42,6 +50,9 @@ pub struct Folders {
     state: PathBuf,
     /// Candidates for what must not reach a disk.
     memory_roots: Vec<PathBuf>,
+    /// Where mounts are made.
+    mounts_root: PathBuf,
+    making: pins::Making,
     /// Seccomp profiles that specs may name.
     seccomp: PathBuf,
     rule: HostPathRule,
@@ -65,6 +76,8 @@ impl Folders {
             seccomp: state.join("seccomp"),
             state,
             memory_roots: MEMORY_ROOTS.map(PathBuf::from).to_vec(),
+            mounts_root: PathBuf::from(MOUNTS_ROOT),
+            making: pins::Making::default(),
             rule: Arc::new(|_| Ok(())),
         }
     }
@@ -206,19 +219,23 @@ pub(super) fn bind(
     if spec.termination_message.is_some() {
         folders::message(folders, spec).map_err(|error| error.of_volume("termination-log"))?;
     }
-    spec.mounts.iter().map(|mount| source(folders, spec, mount, memory(mount))).collect()
+    let numbered = spec.mounts.iter().enumerate();
+    numbered.map(|(number, mount)| source(folders, spec, number, mount, memory(mount))).collect()
 }
 
 fn source(
     folders: &Folders,
     spec: &CreateSpec,
+    number: usize,
     mount: &BoundMount,
     memory: Option<PathBuf>,
 ) -> Result<Source, EngineError> {
     let root = match &mount.volume {
         Volume::EmptyDir => folders::empty(folders, &spec.app, &mount.name, spec.fs_group),
         Volume::Local { reclaim } => folders::local(folders, &spec.app, &mount.name, *reclaim, spec.fs_group),
-        Volume::HostPath { path, kind } => hostpath::resolve(Path::new(path), *kind, &folders.rule),
+        Volume::HostPath { path, kind } => {
+            return host_path(folders, spec, number, mount, Path::new(path), *kind);
+        }
         Volume::Files { secret, files: _ } => files::folder(folders, &spec.app, &mount.name, *secret)
             .and_then(|path| if path.is_dir() { Ok(path) } else { Err(VolumeError::NotThere { path }) }),
         Volume::Memory { size } => match memory {
@@ -233,7 +250,48 @@ fn source(
     if mount.sub_path.is_empty() {
         return Ok(Source::Path(root));
     }
-    subpath::resolve(&root, &mount.sub_path).map(Source::Path).map_err(|error| {
+    let opened = open(&root, handle::HANDLE, Mode::empty()).map_err(VolumeError::sys("open", &root));
+    sub_path(folders, spec, number, mount, opened.map_err(|error| error.of_volume(&mount.name))?)
+}
+
+/// A path of the box. Docker may be given it as it is only where no container comes by it: where it is not in a folder that may be mounted, too.
+fn host_path(
+    folders: &Folders,
+    spec: &CreateSpec,
+    number: usize,
+    mount: &BoundMount,
+    path: &Path,
+    kind: HostPathType,
+) -> Result<Source, EngineError> {
+    let resolve = || {
+        let (thing, place) = hostpath::resolve(path, kind, &folders.rule)?;
+        if !mount.sub_path.is_empty() {
+            return Ok((thing, None));
+        }
+        let place = match place.parent() {
+            Some(above) if (folders.rule)(above).is_ok() => {
+                pins::pin(folders, &spec.name, number, &thing, pins::Depth::Whole)?
+            }
+            Some(_) | None => place,
+        };
+        Ok((thing, Some(place)))
+    };
+    match resolve().map_err(|error: VolumeError| error.of_volume(&mount.name))? {
+        (_, Some(place)) => Ok(Source::Path(place)),
+        (thing, None) => sub_path(folders, spec, number, mount, thing),
+    }
+}
+
+fn sub_path(
+    folders: &Folders,
+    spec: &CreateSpec,
+    number: usize,
+    mount: &BoundMount,
+    root: OwnedFd,
+) -> Result<Source, EngineError> {
+    let found = subpath::resolve(root, &mount.sub_path)
+        .and_then(|thing| pins::pin(folders, &spec.name, number, &thing, pins::Depth::Alone));
+    found.map(Source::Path).map_err(|error| {
         let (name, role) = (&mount.name, container(&spec.role));
         let message = format!(
             "failed to prepare subPath for volumeMount {name:?} of container {role:?}: {}",
@@ -280,6 +338,7 @@ pub(super) fn memory_name(folders: &Folders, spec: &CreateSpec, mount: &BoundMou
 }
 
 pub(super) use files::project;
+pub(super) use pins::{being_made, pinned, unpin};
 pub(super) use reclaim::{discard, forget_message, kept};
 
 /// True if a path is on a file system in memory.

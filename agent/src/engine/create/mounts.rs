@@ -14,10 +14,7 @@ use crate::engine::volumes::Source;
 /// `sources` are those of the spec's mounts, in their order; `message` is the file for the container's last words.
 pub(super) fn mounts(spec: &CreateSpec, sources: Vec<Source>, message: &Path, home: &str) -> Vec<Mount> {
     let volumes = spec.mounts.iter().zip(sources).map(|(mounted, source)| mount(spec, mounted, source, home));
-    let message = spec
-        .termination_message
-        .as_ref()
-        .map(|asked| bind(message, &asked.path, false, MountBindOptionsPropagationEnum::RPRIVATE));
+    let message = spec.termination_message.as_ref().map(|asked| bind(message, &asked.path, false));
     volumes.chain(message).collect()
 }
 
@@ -31,16 +28,7 @@ fn mount(spec: &CreateSpec, mounted: &BoundMount, source: Source, home: &str) ->
         }
     };
     match source {
-        Source::Path(source) => {
-            let propagation = match volume {
-                // A part of a volume of Docker's: it insists that a mount from its own folder may go.
-                Volume::Memory { .. } => MountBindOptionsPropagationEnum::RSLAVE,
-                Volume::EmptyDir | Volume::HostPath { .. } | Volume::Local { .. } | Volume::Files { .. } => {
-                    MountBindOptionsPropagationEnum::RPRIVATE
-                }
-            };
-            bind(&source, path, read_only, propagation)
-        }
+        Source::Path(source) => bind(&source, path, read_only),
         Source::Tmpfs { name, options } => Mount {
             typ: Some(MountType::VOLUME),
             source: Some(name),
@@ -70,7 +58,8 @@ fn mount(spec: &CreateSpec, mounted: &BoundMount, source: Source, home: &str) ->
     }
 }
 
-fn bind(source: &Path, target: &str, read_only: bool, propagation: MountBindOptionsPropagationEnum) -> Mount {
+fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+    let propagation = MountBindOptionsPropagationEnum::RPRIVATE;
     Mount {
         typ: Some(MountType::BIND),
         source: Some(source.to_string_lossy().into_owned()),

@@ -1,46 +1,54 @@
 //! Paths of the box itself: resolved first, then asked for at the box's owner, then checked and made as kubelet does.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::ffi::OsString;
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{FileType, Mode, OFlags, open, openat};
+use rustix::io::Errno;
 use skerry_agent_core::HostPathType;
 
-use super::{HostPathRule, VolumeError};
+use super::{HostPathRule, VolumeError, handle};
 
 /// kubelet's modes for what it makes.
 const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
-/// The path without symbolic links, allowed, of its type, and there. That is what is mounted: not the path that was written.
-pub(super) fn resolve(path: &Path, kind: HostPathType, rule: &HostPathRule) -> Result<PathBuf, VolumeError> {
+/// What is at the path, and where that is without symbolic links: allowed, of its type, and there.
+pub(super) fn resolve(
+    path: &Path,
+    kind: HostPathType,
+    rule: &HostPathRule,
+) -> Result<(OwnedFd, PathBuf), VolumeError> {
     if !path.is_absolute() {
         return Err(VolumeError::NotAbsolute { path: path.to_owned() });
     }
-    let (resolved, exists) = resolved(path)?;
-    rule(&resolved).map_err(|why| VolumeError::NotAllowed { why })?;
-    if !exists {
-        make(path, &resolved, kind)?;
-        // What was made is what was allowed, or somebody changed the way there meanwhile.
-        let made = fs::canonicalize(&resolved).map_err(VolumeError::io("resolve", &resolved))?;
-        rule(&made).map_err(|why| VolumeError::NotAllowed { why })?;
-        check(path, &made, kind)?;
-        return Ok(made);
-    }
-    check(path, &resolved, kind)?;
-    Ok(resolved)
+    let (found, missing) = resolved(path)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let here = open(&found, flags, Mode::empty()).map_err(VolumeError::sys("open", &found))?;
+    // From here on it is this very folder, whatever becomes of its path.
+    let place = handle::place(&here).map_err(VolumeError::io("resolve", &found))?;
+    let target = missing.iter().fold(place, |path, part| path.join(part));
+    rule(&target).map_err(|why| VolumeError::NotAllowed { why })?;
+    let thing = match missing.is_empty() {
+        true => here,
+        false => make(path, &target, here, &missing, kind)?,
+    };
+    check(path, &thing, kind)?;
+    Ok((thing, target))
 }
 
-/// Follows every link of the part that exists; the rest is taken as written. False: it does not exist.
-fn resolved(path: &Path) -> Result<(PathBuf, bool), VolumeError> {
+/// Follows every link of the part that exists; the rest is taken as written.
+fn resolved(path: &Path) -> Result<(PathBuf, Vec<OsString>), VolumeError> {
     let mut missing = Vec::new();
     let mut rest = path;
     loop {
         match fs::canonicalize(rest) {
             Ok(found) => {
-                let exists = missing.is_empty();
-                return Ok((missing.into_iter().rev().fold(found, |path, part| path.join(part)), exists));
+                missing.reverse();
+                return Ok((found, missing));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // A link that leads nowhere must not become what is made.
@@ -61,16 +69,29 @@ fn resolved(path: &Path) -> Result<(PathBuf, bool), VolumeError> {
     }
 }
 
-/// A path without a type is made as a folder, as container runtimes do for kubelet.
-fn make(written: &Path, path: &Path, kind: HostPathType) -> Result<(), VolumeError> {
+/// Makes what is missing below a folder. A path without a type is made as a folder, as container runtimes do for kubelet.
+fn make(
+    written: &Path,
+    path: &Path,
+    mut here: OwnedFd,
+    missing: &[OsString],
+    kind: HostPathType,
+) -> Result<OwnedFd, VolumeError> {
     match kind {
         HostPathType::Unset | HostPathType::DirectoryOrCreate => {
-            let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
-            made.map_err(VolumeError::io("make folder", path))
+            for part in missing {
+                let made = handle::open_or_make(&here, part, Mode::from_raw_mode(FOLDER_MODE));
+                here = made.map_err(VolumeError::sys("make folder", path))?;
+            }
+            Ok(here)
         }
         HostPathType::FileOrCreate => {
-            let made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
-            made.map(drop).map_err(VolumeError::io("make file", path))
+            let [name] = missing else {
+                return Err(VolumeError::sys("make file", path)(Errno::NOENT));
+            };
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = openat(&here, name.as_os_str(), flags, Mode::from_raw_mode(FILE_MODE));
+            made.map_err(VolumeError::sys("make file", path))
         }
         HostPathType::Directory
         | HostPathType::File
@@ -80,15 +101,16 @@ fn make(written: &Path, path: &Path, kind: HostPathType) -> Result<(), VolumeErr
     }
 }
 
-fn check(written: &Path, path: &Path, kind: HostPathType) -> Result<(), VolumeError> {
-    let found = fs::metadata(path).map_err(VolumeError::io("look at", path))?.file_type();
+fn check(written: &Path, thing: &OwnedFd, kind: HostPathType) -> Result<(), VolumeError> {
+    let found = handle::file_type(thing).map_err(VolumeError::sys("look at", written))?;
     let fits = match kind {
-        HostPathType::Unset => true,
-        HostPathType::DirectoryOrCreate | HostPathType::Directory => found.is_dir(),
-        HostPathType::FileOrCreate | HostPathType::File => found.is_file(),
-        HostPathType::Socket => found.is_socket(),
-        HostPathType::CharDevice => found.is_char_device(),
-        HostPathType::BlockDevice => found.is_block_device(),
+        // What was exchanged for a link meanwhile is not what was allowed.
+        HostPathType::Unset => found != FileType::Symlink,
+        HostPathType::DirectoryOrCreate | HostPathType::Directory => found == FileType::Directory,
+        HostPathType::FileOrCreate | HostPathType::File => found == FileType::RegularFile,
+        HostPathType::Socket => found == FileType::Socket,
+        HostPathType::CharDevice => found == FileType::CharacterDevice,
+        HostPathType::BlockDevice => found == FileType::BlockDevice,
     };
     if fits { Ok(()) } else { Err(wrong(written, kind)) }
 }
@@ -111,6 +133,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    fn resolve(path: &Path, kind: HostPathType, rule: &HostPathRule) -> Result<PathBuf, VolumeError> {
+        super::resolve(path, kind, rule).map(|(_, place)| place)
+    }
 
     fn any() -> HostPathRule {
         Arc::new(|_| Ok(()))

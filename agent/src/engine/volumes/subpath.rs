@@ -2,30 +2,26 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, mkdirat, open, openat, readlinkat};
+use rustix::fs::{FileType, Mode, fstat, readlinkat};
 use rustix::io::Errno;
 
 use super::VolumeError;
+use super::handle::{file_type, open_or_make};
 
 /// The kernel's own limit for one path.
 const LINKS_MAX: usize = 40;
-/// Opens the thing itself, a link included, and gives no access to it.
-const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The path on the box of what `sub_path` is in the volume at `root`, without links. What is missing is made, as folders with the volume's own
-/// mode.
+/// What `sub_path` is in the volume at `root`. What is missing is made, as folders with the volume's own mode.
 ///
 /// Each step is taken from a descriptor of the folder before, and `..` goes back to the one that was come from; so there is no moment at which a
 /// container could exchange a folder that was checked. `openat2` does the same in one call, on kernels that have it.
-pub(super) fn resolve(root: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    let error = |errno: Errno| VolumeError::sys("open", &root.join(sub_path))(errno);
+pub(super) fn resolve(root: OwnedFd, sub_path: &str) -> Result<OwnedFd, VolumeError> {
+    let error = |errno: Errno| VolumeError::sys("open", Path::new(sub_path))(errno);
     let escapes = || VolumeError::Escapes { sub_path: sub_path.to_owned() };
-    let root = open(root, HANDLE, Mode::empty()).map_err(error)?;
     let mode = Mode::from_raw_mode(fstat(&root).map_err(error)?.st_mode & 0o7777);
     let mut way = vec![root];
     let mut ahead = parts(Path::new(sub_path)).ok_or_else(escapes)?;
@@ -40,7 +36,7 @@ pub(super) fn resolve(root: &Path, sub_path: &str) -> Result<PathBuf, VolumeErro
         }
         let here = way.last().ok_or_else(escapes)?;
         let next = open_or_make(here, &step, mode).map_err(error)?;
-        if FileType::from_raw_mode(fstat(&next).map_err(error)?.st_mode) != FileType::Symlink {
+        if file_type(&next).map_err(error)? != FileType::Symlink {
             way.push(next);
             continue;
         }
@@ -54,9 +50,7 @@ pub(super) fn resolve(root: &Path, sub_path: &str) -> Result<PathBuf, VolumeErro
             ahead.push_front(part);
         }
     }
-    let end = way.last().ok_or_else(escapes)?;
-    let path = format!("/proc/self/fd/{}", end.as_fd().as_raw_fd());
-    fs::read_link(&path).map_err(VolumeError::io("resolve", Path::new(&path)))
+    way.pop().ok_or_else(escapes)
 }
 
 /// None for an absolute path.
@@ -73,28 +67,20 @@ fn parts(path: &Path) -> Option<VecDeque<OsString>> {
     Some(parts)
 }
 
-fn open_or_make(folder: &OwnedFd, name: &OsString, mode: Mode) -> Result<OwnedFd, Errno> {
-    match openat(folder, name.as_os_str(), HANDLE, Mode::empty()) {
-        Err(Errno::NOENT) => {}
-        other => return other,
-    }
-    match mkdirat(folder, name.as_os_str(), mode) {
-        Ok(()) => {
-            // The mode of creation is cut by the umask.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            fchmod(openat(folder, name.as_os_str(), flags, Mode::empty())?, mode)?;
-        }
-        Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    openat(folder, name.as_os_str(), HANDLE, Mode::empty())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
+    use rustix::fs::open;
+
+    use super::super::handle::{HANDLE, place};
     use super::*;
+
+    fn resolve(root: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
+        let root = open(root, HANDLE, Mode::empty()).expect("opened");
+        super::resolve(root, sub_path).map(|thing| place(&thing).expect("it has a place"))
+    }
 
     fn volume() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
