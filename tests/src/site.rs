@@ -1,7 +1,7 @@
 //! A whole installation: control plane, controller, and as many agents as a test asks for. Agents share the machine's one Docker Engine
 //! and are told apart by their labels, which is itself something that is tested.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -291,6 +291,19 @@ impl Node {
     }
 }
 
+/// Unmounts what an agent that was killed had mounted for its containers, and the place where that is.
+fn unmount(node: &str) -> Result<()> {
+    let mounted = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mine = format!(".mounts/skerry_{node}_");
+    let places = mounted.lines().filter_map(|line| line.split(' ').nth(4));
+    let places: Vec<&Path> = places.filter(|place| place.contains(&mine)).map(Path::new).collect();
+    let grounds = places.iter().filter_map(|place| place.parent()?.parent()).collect::<BTreeSet<_>>();
+    for place in places.iter().copied().chain(grounds) {
+        std::process::Command::new("umount").arg("--lazy").arg(place).status()?;
+    }
+    Ok(())
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.agent = None;
@@ -300,7 +313,7 @@ impl Drop for Node {
             for id in ids.lines() {
                 docker_run(&["rm", "-fv", id]).await?;
             }
-            Ok::<_, anyhow::Error>(())
+            unmount(&self.name)
         };
         // The test may be running on a runtime; a thread of its own is always free to block.
         std::thread::scope(|scope| {

@@ -1,9 +1,10 @@
 //! A part of a volume at a path of a container.
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use crate::case::{APP, Case};
+use crate::scene::Scene;
 
 const CONFIG: &str = r#"
 kind: ConfigMap
@@ -20,6 +21,32 @@ pub fn cases() -> Vec<Case> {
     cases.extend(paths());
     cases.extend(projections());
     cases
+}
+
+/// One container puts a link to the box's own root where the other's mount is to come from, after it was checked and before it is mounted.
+async fn exchanged(scene: &Scene, volume: &str, mounts: [&str; 2]) -> Result<()> {
+    let [whole, part] = mounts;
+    let pod = format!(
+        "
+volumes: [{{name: v, {volume}}}{extra}]
+containers:
+- name: first
+  command: [sh, -c, 'cd /v && mv sub old && ln -s / sub && sleep 9999']
+  lifecycle: {{postStart: {{exec: {{command: [sleep, '1']}}}}}}
+  volumeMounts: [{whole}]
+- name: second
+  command: [sleep, '9999']
+  volumeMounts: [{part}]
+",
+        extra = if part.contains("name: w") {
+            format!(", {{name: w, {}}}", volume.replace("}", "/sub}"))
+        } else {
+            String::new()
+        },
+    );
+    let app = scene.ready(APP, &pod).await?;
+    app.says("first", "readlink /v/sub", "/").await?;
+    app.says("second", "ls -A /x; echo end", "end").await
 }
 
 fn expansions() -> Vec<Case> {
@@ -111,6 +138,23 @@ containers:
 
 fn paths() -> Vec<Case> {
     vec![
+        Case::story(
+            "a_folder_that_is_exchanged_leads_nowhere",
+            "CVE-2017-1002101, CVE-2021-25741: a volume mount with subPath gives access to files outside of the volume",
+            async |scene| {
+                exchanged(scene, "emptyDir: {}", ["{name: v, mountPath: /v}", "{name: v, mountPath: /x, subPath: sub}"])
+                    .await
+            },
+        ),
+        Case::story(
+            "a_host_path_that_is_exchanged_leads_nowhere",
+            "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath: limit the scope to only the required file or directory",
+            async |scene| {
+                let folder = scene.folder()?;
+                let volume = format!("hostPath: {{path: {folder}}}");
+                exchanged(scene, &volume, ["{name: v, mountPath: /v}", "{name: w, mountPath: /x}"]).await
+            },
+        ),
         Case::pod(
             "a_path_that_is_not_there_is_made",
             "[sig-storage] In-tree Volumes [Driver: emptydir] [Testpattern: Inline-volume (default fs)] subPath should support non-existent path",

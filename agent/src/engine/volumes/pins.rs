@@ -119,6 +119,12 @@ pub(in crate::engine) fn unpin(folders: &Folders, containers: &[OsString]) {
             warn!("cannot unmount what is mounted in {}: {error}", folder.display());
         }
     }
+    // Refused by the kernel while there is anything left.
+    let path = place_of(folders);
+    let is_empty = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty && unmount(&path, UnmountFlags::NOFOLLOW).is_ok() {
+        let _ = fs::remove_dir(&path);
+    }
 }
 
 /// Beside the folder of what is kept in memory: every name in that one is a namespace's.
@@ -183,7 +189,7 @@ mod tests {
 
     fn leave(folders: &Folders) {
         unpin(folders, &pinned(folders));
-        unmount(place_of(folders), UnmountFlags::empty()).expect("nothing is mounted there any more");
+        assert!(!place_of(folders).exists(), "nothing is mounted there any more");
     }
 
     #[test]
