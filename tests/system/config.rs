@@ -174,7 +174,7 @@ pub async fn config_goes_to_the_nodes_that_run_the_app_alone(site: Shared) -> Re
     let site = shared(site)?;
     let namespace = site.namespace().await?;
     let (with, without) = (site.node().await?, site.node().await?);
-    let token: String = std::iter::repeat_with(|| fastrand::alphanumeric()).take(SIZE).collect();
+    let token: String = std::iter::repeat_with(fastrand::alphanumeric).take(SIZE).collect();
     settings(&site, &namespace, "one").await?;
     keys(&site, &namespace, &token).await?;
     site.kubectl().apply(&app_yaml(&namespace, "app", &with.name, &mounts_keys())).await?;
