@@ -18,10 +18,12 @@ macro_rules! trials {
 
 mod apply;
 mod autonomy;
+mod config;
 mod faults;
 mod images;
 mod lifecycle;
 mod network;
+mod placement;
 mod standalone;
 mod trust;
 
@@ -76,6 +78,14 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
             the_host_network_is_the_hosts;
         images: an_image_comes_from_a_registry, a_missing_image_fails_in_the_registrys_words,
             a_missing_image_leaves_the_old_container_serving, never_means_never;
+        placement: the_first_variant_that_matches_is_taken, a_selector_takes_the_nodes_that_match,
+            a_taint_keeps_away_what_does_not_tolerate_it, a_cordon_keeps_what_runs_and_lets_nothing_new_in,
+            as_many_replicas_run_as_are_asked_for, a_replica_leaves_its_node_only_when_it_must,
+            what_does_not_fit_is_not_placed_and_says_why, a_device_goes_round_by_its_count,
+            two_new_apps_with_one_port_stop_nothing;
+        config: what_is_missing_is_waited_for_by_name, a_mounted_file_follows_without_a_restart,
+            a_variable_follows_in_a_new_container_of_its_own, a_deleted_secret_leaves_what_runs_alone,
+            config_goes_to_the_nodes_that_run_the_app_alone, a_restarted_agent_serves_config_with_no_controller;
         autonomy: a_killed_agent_restarts_nothing, a_stopped_agent_restarts_nothing,
             a_container_comes_back_with_no_controller, a_corrupt_state_is_kept_aside_and_nothing_is_touched,
             a_foreign_container_is_not_touched, a_missing_docker_is_waited_for;

@@ -118,6 +118,10 @@ impl Demand {
         &self.order.1
     }
 
+    fn created(&self) -> i64 {
+        self.order.0
+    }
+
     /// On how many nodes; absent for every one.
     fn replicas(&self) -> Option<usize> {
         let replicas = self.spec.placement.as_ref()?.replicas?;
@@ -149,6 +153,9 @@ pub fn selects(spec: &EdgeAppSpec, labels: &Labels) -> bool {
 /// One EdgeNode as placement sees it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Node {
+    /// When its object was created, in seconds since 1970: where more nodes have an app than it wants, those that came last give
+    /// it up.
+    pub created: i64,
     pub labels: Labels,
     pub taints: Vec<Taint>,
     pub unschedulable: bool,
@@ -171,10 +178,11 @@ pub struct Facts {
 
 impl Node {
     /// From the parts of an EdgeNode object.
-    pub fn new(labels: Labels, spec: &EdgeNodeSpec, status: &EdgeNodeStatus) -> Self {
+    pub fn new(created: i64, labels: Labels, spec: &EdgeNodeSpec, status: &EdgeNodeStatus) -> Self {
         let key = |report: &skerry_api::AppReport| AppKey::new(&report.namespace, &report.name).ok();
         let facts = status.node_info.as_ref().filter(|info| !info.architecture.is_empty());
         Self {
+            created,
             labels,
             taints: spec.taints.clone(),
             unschedulable: spec.is_unschedulable(),

@@ -134,6 +134,7 @@ impl Hub {
             }
             stall = recalled.stall;
         }
+        let created = meta.creation_timestamp.map_or(0, |time| time.0.as_second());
         let new_labels = meta.labels.unwrap_or_default();
         let object = NodeObject {
             uid,
@@ -150,7 +151,7 @@ impl Hub {
             Ok(spec) => {
                 entry.labels.clone_from(&new_labels);
                 // What is there is what the object says: every controller that is as far comes to the same.
-                self.board.set_node(&name, Some(Node::new(new_labels, &spec, entry.status.known())));
+                self.board.set_node(&name, Some(Node::new(created, new_labels, &spec, entry.status.known())));
             }
             Err(error) => warn!("node={name} its spec cannot be read and stays as it was: {error}"),
         }

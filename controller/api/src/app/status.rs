@@ -101,7 +101,7 @@ pub struct NodeFailure {
 pub struct NodeNotPlaceable {
     /// Name of the EdgeNode.
     pub node: String,
-    /// A stable word, such as NoMatchingVariant.
+    /// A stable word, such as NoVariant.
     pub reason: String,
     /// What is in the way, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]

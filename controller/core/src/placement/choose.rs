@@ -1,5 +1,6 @@
 //! The nodes of apps with a number of replicas. Nodes that have the app keep it while they fit, be they connected or not; the rest
-//! are taken in the order of [`rank`](super::rank), so that a node that comes moves nothing and one that goes moves its share.
+//! are taken in the order of [`rank`](super::rank), so that a node that comes moves nothing and one that goes moves its share. A box
+//! whose node was deleted comes back with what it ran: as a new node, it gives up what has found another place.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -100,7 +101,8 @@ impl<'a> Candidates<'a> {
             let order = Reverse(score(app.key(), name));
             let candidate = Candidate { name, node, verdict };
             if is_there {
-                there.push((order, candidate));
+                // Nodes that were there before the app are alike.
+                there.push(((node.created.max(app.created()), order), candidate));
             } else {
                 new.push(((!node.connected, is_avoided(app, node), order), candidate));
             }
