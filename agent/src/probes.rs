@@ -20,9 +20,9 @@ use crate::engine::Engine;
 use ask::ask;
 use table::Table;
 
-/// Questions over the network that are under way at once; each is a socket. The others wait for their turn.
+/// Questions over the network that begin at once; each is a socket. The others wait for their turn, which is short.
 const CALLS_AT_ONCE: usize = 64;
-/// Commands under way at once. Each costs Docker several processes, whose number is the box's limit rather than ours.
+/// Commands that begin at once. Each costs Docker several processes, whose number is the box's limit rather than ours.
 const EXECS_AT_ONCE: usize = 4;
 
 /// The probes that are to run.

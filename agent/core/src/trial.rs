@@ -14,7 +14,7 @@ use std::time::Duration;
 use skerry_terms::{AppKey, Digest, Payload, PayloadSet, Phase, reasons};
 
 use crate::{AppPlan, AppStatus, Desired, DesiredApp, Memory, Monotonic, Plan, ValidApp};
-use mark::{Mark, is_paused, is_proven, is_ready, is_terminal, marks};
+use mark::{Mark, is_held, is_proven, is_ready, is_terminal, marks};
 
 /// How long every container must be ready without a break before a revision counts as good. A command that is wrong ends within it, and
 /// so does the first of Kubernetes' back-offs.
@@ -244,7 +244,10 @@ impl Trials {
             true => "runs".to_owned(),
             false => format!("is {} ({})", status.phase, status.reason),
         };
-        let kept = format!("revision {}, which {runs}", status.revision);
+        let kept = match status.revision == course.wanted.revision {
+            true => format!("the configuration before, which {runs}"),
+            false => format!("revision {}, which {runs}", status.revision),
+        };
         status.revision.clone_from(&course.wanted.revision);
         (status.phase, status.reason, status.message) = match (&course.failed, &course.wanted.fault) {
             (Some(FailedRevision { print: _, revision: _, reason, message }), _) => {
@@ -305,7 +308,7 @@ impl Course {
             }
             // Ready as far as is known; what is under way, or a look that is due, tells more.
             true => (trial.since, trial.steady_since) = (Some(now), None),
-            false if is_paused(verdict) => (trial.since, trial.steady_since) = (Some(now), None),
+            false if is_held(verdict) => (trial.since, trial.steady_since) = (Some(now), None),
             false => trial.steady_since = None,
         }
         for mark in marks(verdict) {

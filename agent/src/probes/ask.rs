@@ -14,6 +14,8 @@ use crate::engine::{Engine, EngineError, Ran};
 use crate::http_get::http_get;
 use crate::uplink::health;
 
+/// A question that takes longer gives its turn to the next one: a container that hangs must not hold up those that are well.
+const TURN: Duration = Duration::from_secs(1);
 /// Of what a container says, what is kept for people.
 const MESSAGE_MAX: usize = 512;
 
@@ -29,22 +31,32 @@ pub(super) enum Answer {
 
 /// Asks, as soon as there is a turn for it.
 pub(super) async fn ask<E: Engine>(engine: &E, turns: &Turns, id: &ContainerId, task: &ProbeTask) -> Answer {
-    let ProbeTask { probe: Probe { handler, timeout, .. }, address, started_at: _ } = task;
-    let turns = match handler {
+    let turns = match task.probe.handler {
         Handler::Exec { .. } => &turns.execs,
         Handler::Http(_) | Handler::Tcp { .. } | Handler::Grpc { .. } => &turns.calls,
     };
-    let _turn = turns.acquire().await;
-    // Boxed, so that what waits for its turn is small.
+    let turn = turns.acquire().await;
+    let mut answer = Box::pin(answer(engine, id, task));
+    tokio::select! {
+        answer = &mut answer => answer,
+        () = tokio::time::sleep(TURN) => {
+            drop(turn);
+            answer.await
+        }
+    }
+}
+
+async fn answer<E: Engine>(engine: &E, id: &ContainerId, task: &ProbeTask) -> Answer {
+    let ProbeTask { probe: Probe { handler, timeout, .. }, address, started_at: _ } = task;
     match handler {
-        Handler::Exec { command } => Box::pin(exec(engine, id, command, *timeout)).await,
-        Handler::Http(get) => match Box::pin(http_get(get, *address, *timeout)).await {
+        Handler::Exec { command } => exec(engine, id, command, *timeout).await,
+        Handler::Http(get) => match http_get(get, *address, *timeout).await {
             Ok(answer) if answer.is_success() => Answer::Success,
             Ok(answer) => Answer::Failure(format!("HTTP probe failed with statuscode: {}", answer.status)),
             Err(error) => failure(Chain(&error).to_string()),
         },
-        Handler::Tcp { host, port } => Box::pin(tcp(host.as_deref(), *address, *port, *timeout)).await,
-        Handler::Grpc { port, service } => Box::pin(grpc(*address, *port, service, *timeout)).await,
+        Handler::Tcp { host, port } => tcp(host.as_deref(), *address, *port, *timeout).await,
+        Handler::Grpc { port, service } => grpc(*address, *port, service, *timeout).await,
     }
 }
 

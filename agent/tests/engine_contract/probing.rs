@@ -132,6 +132,24 @@ async fn an_http_probe_follows_the_status_and_tells_only_changes() {
 }
 
 #[tokio::test]
+async fn containers_that_hang_do_not_hold_up_the_others() {
+    let (_silent, hangs) = listener().await;
+    let (port, _, _) = http_server().await;
+    let patient = |handler| {
+        let mut task = task(handler);
+        task.probe.timeout = Duration::from_secs(3600);
+        task
+    };
+    let mut tasks: Tasks = (0..100).map(|i| (key(i), patient(http(hangs)))).collect();
+    let (well, _) = key(999);
+    tasks.insert((well.clone(), ProbeKind::Readiness), patient(http(port)));
+    let mut prober = Prober::start(&Fake::new());
+    prober.tasks.send_replace(tasks);
+    let probed = tokio::time::timeout(PATIENCE, prober.verdicts.recv()).await;
+    assert_eq!(probed.expect("a verdict in time").map(|probed| probed.id), Some(well));
+}
+
+#[tokio::test]
 async fn a_probe_that_is_taken_away_asks_no_more_and_one_that_comes_does() {
     let (port, _, asked) = http_server().await;
     let mut prober = Prober::ask(http(port));

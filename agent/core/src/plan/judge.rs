@@ -28,6 +28,30 @@ pub(super) fn verdict(view: &AppView<'_>, round: &Round<'_>, actions: &[Action])
     finish(view, containers, (phase, reason, message))
 }
 
+/// A container of the revision before that serves while its successor is not there: it is what there is to see.
+fn or_old(view: &AppView<'_>, unit: UnitVerdict) -> UnitVerdict {
+    let UnitState::Waiting = unit.state else { return unit };
+    let of_role = |stale: &&Stale<'_>| {
+        stale.container.ownership().is_some_and(|owner| owner.role == unit.role)
+            && stale.serves()
+            && !view.memory.is_doomed(&view.app.key, stale.id)
+    };
+    let started_at = |stale: &Stale<'_>| stale.container.state.started_at().unwrap_or_default();
+    let Some(old) = view.sorted.stale.iter().filter(of_role).max_by_key(|stale| started_at(stale)) else {
+        return unit;
+    };
+    UnitVerdict {
+        id: Some(old.id.clone()),
+        ready: unit.kind != Kind::Init,
+        started: true,
+        restart_count: old.container.ownership().map_or(0, |owner| owner.restart_count),
+        state: UnitState::Running { started_at: started_at(old) },
+        reason: "",
+        is_old: true,
+        ..unit
+    }
+}
+
 /// The verdict on an app whose config is not all there.
 pub(super) fn missing(view: &AppView<'_>) -> Verdict {
     let containers = view.sorted.units.iter().filter_map(|stood| of_unit(view, stood)).collect();
@@ -51,6 +75,7 @@ fn finish(view: &AppView<'_>, containers: Vec<UnitVerdict>, (phase, reason, mess
     let mut old = view.sorted.stale.iter().filter(|stale| !earlier_run(stale)).peekable();
     let old_serves = old.peek().is_some() && old.all(serves);
     let ready = containers.iter().all(|container| container.ready) || old_serves;
+    let containers = containers.into_iter().map(|unit| or_old(view, unit)).collect();
     Verdict { revision: view.app.revision.clone(), phase, ready, reason, message, containers }
 }
 

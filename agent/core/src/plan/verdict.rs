@@ -40,6 +40,8 @@ pub struct UnitVerdict {
     pub reason: &'static str,
     /// When it ended: its own last words, as they are; without any, why the agent ended it.
     pub message: String,
+    /// It runs by the revision before, while its successor is not there.
+    pub is_old: bool,
     /// How the run before this one ended. Absent when there was none that the agent knows of.
     pub last: Option<Ending>,
 }
@@ -134,6 +136,7 @@ pub(super) fn unit_verdict(
         state: UnitState::Waiting,
         reason: reasons::CONTAINER_CREATING,
         message: String::new(),
+        is_old: false,
         last: crash.map(last_ending),
     };
     match &stood.standing {

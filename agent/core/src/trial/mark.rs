@@ -30,7 +30,8 @@ pub(super) fn marks(verdict: &Verdict) -> Vec<Mark> {
         | Phase::Unknown
         | Phase::Removed => None,
     };
-    let of_containers = verdict.containers.iter().flat_map(|unit| {
+    let new = verdict.containers.iter().filter(|unit| !unit.is_old);
+    let of_containers = new.flat_map(|unit| {
         let started = match unit.state {
             UnitState::Waiting => None,
             UnitState::Running { .. } | UnitState::Terminated { .. } => {
@@ -48,7 +49,7 @@ pub(super) fn is_ready(verdict: &Verdict) -> bool {
         && verdict.reason == reasons::READY
         && verdict.containers.iter().all(|unit| match unit.state {
             UnitState::Waiting => false,
-            UnitState::Running { .. } => unit.ready,
+            UnitState::Running { .. } => unit.ready && !unit.is_old,
             UnitState::Terminated { exit_code, .. } => exit_code == 0,
         })
 }
@@ -65,9 +66,10 @@ pub(super) fn is_proven(app: &ValidApp, verdict: &Verdict, memory: &Memory) -> b
     })
 }
 
-/// A person holds the app still: time says nothing about it.
-pub(super) fn is_paused(verdict: &Verdict) -> bool {
+/// A person holds the app still, or config that it refers to is not there: time says nothing about it.
+pub(super) fn is_held(verdict: &Verdict) -> bool {
     verdict.reason == reasons::PAUSED
+        || verdict.phase == Phase::Pending && verdict.reason == reasons::CREATE_CONFIG_ERROR
 }
 
 /// A container has failed, and the app's restart policy asks for no other run.

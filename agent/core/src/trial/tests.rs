@@ -45,6 +45,8 @@ enum Says {
     NotUpdated,
     /// By a person.
     Paused,
+    /// Config that it refers to is not there.
+    Missing,
     Crashing,
     Succeeded,
     Ended,
@@ -52,7 +54,7 @@ enum Says {
     Killed,
 }
 
-const SAYS: [Says; 12] = [
+const SAYS: [Says; 13] = [
     Says::Unknown,
     Says::Pulling,
     Says::Starting,
@@ -61,6 +63,7 @@ const SAYS: [Says; 12] = [
     Says::NotReady,
     Says::NotUpdated,
     Says::Paused,
+    Says::Missing,
     Says::Crashing,
     Says::Succeeded,
     Says::Ended,
@@ -77,6 +80,7 @@ fn plan(says: Says, revision: &str) -> Plan {
         Says::Ready | Says::ReadyWithActions => (Phase::Running, reasons::READY, running, true),
         Says::NotReady => (Phase::Running, reasons::NOT_READY, running, false),
         Says::NotUpdated => (Phase::Running, reasons::UPDATE_FAILED, running, true),
+        Says::Missing => (Phase::Pending, reasons::CREATE_CONFIG_ERROR, UnitState::Waiting, false),
         Says::Paused => (Phase::Running, reasons::PAUSED, running, false),
         Says::Crashing => (Phase::Failed, reasons::CRASH_LOOP_BACK_OFF, UnitState::Waiting, false),
         Says::Succeeded => (Phase::Succeeded, reasons::COMPLETED, ended(0), false),
@@ -93,6 +97,7 @@ fn plan(says: Says, revision: &str) -> Plan {
         state,
         reason,
         message: String::new(),
+        is_old: false,
         last: None,
     };
     let verdict = crate::Verdict {
@@ -111,6 +116,7 @@ fn plan(says: Says, revision: &str) -> Plan {
         | Says::NotReady
         | Says::NotUpdated
         | Says::Paused
+        | Says::Missing
         | Says::Crashing
         | Says::Succeeded
         | Says::Ended
@@ -351,6 +357,7 @@ fn an_app_that_a_person_has_paused_has_time() {
     site.want(2);
     for seconds in [100, 10_000] {
         assert_eq!(site.round(seconds, Says::Paused), Decided::default());
+        assert_eq!(site.round(seconds, Says::Missing), Decided::default());
     }
     assert_eq!(site.wake_at(), Some(at(10_000 + DEADLINE)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use skerry_terms::{Phase, reasons};
 
 use super::model::Site;
-use super::{app, app_key, container, desired, foreign, settle, shape, valid};
+use super::{app, app_key, container, desired, foreign, next, settle, shape, valid};
 use crate::plan::{Why, plan};
 use crate::{
     Action, ContainerId, ContainerState, DesiredApp, EnvValue, EnvVar, HostPort, Join, Listener, Memory,
@@ -194,6 +194,19 @@ fn what_is_being_stopped_does_not_serve_whatever_the_last_look_said() {
     memory.finish(&app_key("web"));
     let verdict = &plan(&want, &site.observed(), &memory, site.now).apps[&app_key("web")].verdict;
     assert_eq!((verdict.phase, verdict.ready), (Phase::Running, true));
+}
+
+#[test]
+fn what_serves_is_shown_until_its_successor_is_there() {
+    let (mut site, mut memory) = (Site::default(), Memory::default());
+    settle(&mut site, &desired([DesiredApp::Valid(web("w:1"))]), &mut memory);
+    let old = site.living(&app_key("web")).into_values().next().expect("it runs");
+    site.world.images.remove("w:2");
+    let want = desired([DesiredApp::Valid(web("w:2"))]);
+    let verdict = next(&site, &want, &mut memory, &app_key("web")).verdict;
+    let [unit] = verdict.containers.as_slice() else { panic!("one container: {verdict:?}") };
+    assert_eq!((unit.id.as_ref(), unit.ready, unit.is_old), (Some(&old), true, true));
+    assert!(verdict.ready && verdict.phase == Phase::Starting, "{verdict:?}");
 }
 
 #[test]
