@@ -295,7 +295,7 @@ impl Verdict {
             None => says(false, reasons::READY, "the spec can be honoured"),
             Some(_) => says(true, &ready.reason, &ready.message),
         };
-        Self { available: available(tally, &ready), ready, progressing, degraded, stalled }
+        Self { available: available(facts, &ready), ready, progressing, degraded, stalled }
     }
 
     /// In the order of [`CONDITIONS`].
@@ -310,8 +310,13 @@ impl Verdict {
     }
 }
 
-/// Every node that can be asked serves the app, be it the newest revision or the one before, and no replica lacks a node.
-fn available(tally: &Tally, ready: &Says) -> Says {
+/// Every node that can be asked serves the app, be it the newest revision or the one before, and no replica lacks a node. What is asked
+/// for by a spec that cannot be honoured is served nowhere: who waits for it must not be told otherwise.
+fn available(facts: &Facts<'_>, ready: &Says) -> Says {
+    let Facts { app, tally, views: _, barred: _ } = *facts;
+    if app.trouble.is_some() {
+        return Says { status: Some(false), ..ready.clone() };
+    }
     let serving = format!("{} of {} ready", tally.serves, nodes(tally.desired));
     let (status, reason, message) = match tally {
         Tally { desired: 0, .. } => return Says { status: Some(tally.barred == 0), ..ready.clone() },

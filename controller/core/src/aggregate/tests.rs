@@ -230,6 +230,20 @@ fn an_invalid_spec_is_stalled_with_the_paths_of_its_fields() {
 }
 
 #[test]
+fn an_invalid_spec_is_not_available_be_there_nodes_or_not() {
+    let mut web = app("web", "x:1", "{}");
+    web.trouble = Some(Trouble::Invalid(Vec::new()));
+    let up = said(true, Phase::Running, true);
+    for fleet in [vec![], vec![up.clone()], vec![Said { connected: false, ..up }]] {
+        let status = status_of(&web, &fleet, &EdgeAppStatus::default(), 1);
+        for kind in ["Available", "Ready"] {
+            assert_eq!(is(&status, kind), "False InvalidSpec", "{kind} {fleet:?}");
+        }
+        assert_eq!(is(&status, "Stalled"), "True InvalidSpec", "{fleet:?}");
+    }
+}
+
+#[test]
 fn config_that_may_not_be_read_is_stalled_in_words() {
     let mut web = app("web", "x:1", "{}");
     web.trouble = Some(Trouble::Unreadable("secrets is forbidden".into()));
