@@ -120,7 +120,7 @@ struct View<'a> {
     report: Option<&'a AppReport>,
     phase: Phase,
     standing: Standing,
-    /// The node can be asked, and the app failed there.
+    /// The node can be asked, and the app failed there or waits for what somebody must create.
     failed: bool,
     /// The report speaks of the newest revision, be the node connected or not.
     has_target: bool,
@@ -132,6 +132,18 @@ impl<'a> View<'a> {
         let phase =
             node.report.map_or(Phase::Pending, |report| report.phase.parse().unwrap_or(Phase::Unknown));
         let serves = node.report.is_some_and(|report| report.ready) || phase == Phase::Succeeded;
+        let failed = match phase {
+            Phase::Failed | Phase::RolledBack => true,
+            // No start is under way: nothing changes until somebody creates what is missing.
+            Phase::Pending => node.report.is_some_and(|report| report.reason == reasons::CREATE_CONFIG_ERROR),
+            Phase::Pulling
+            | Phase::Starting
+            | Phase::Probing
+            | Phase::Running
+            | Phase::Succeeded
+            | Phase::Unknown
+            | Phase::Removed => false,
+        };
         let standing = if !node.connected || phase == Phase::Unknown {
             Standing::Unknown
         } else if serves {
@@ -144,7 +156,7 @@ impl<'a> View<'a> {
             report: node.report,
             phase,
             standing,
-            failed: standing != Standing::Unknown && matches!(phase, Phase::Failed | Phase::RolledBack),
+            failed: failed && standing != Standing::Unknown,
             has_target: node.report.is_some_and(|report| report.revision == target),
         }
     }

@@ -211,6 +211,32 @@ fn the_message_names_node_and_reason() {
 }
 
 #[test]
+fn a_node_that_misses_config_is_a_failure_and_one_that_merely_begins_is_none() {
+    let waits = |reason| Said { reason, ..said(true, Phase::Pending, false) };
+    let missing = status(&[waits("CreateContainerConfigError")]);
+    let story = ["Available", "Progressing", "Degraded", "Ready"].map(|kind| is(&missing, kind));
+    let expected =
+        ["False NodesNotReady", "False NodesFailed", "True NodesFailed", "False CreateContainerConfigError"];
+    assert_eq!(story, expected);
+    assert_eq!(missing.failures.len(), 1);
+    let failure = &missing.failures[0];
+    assert_eq!(
+        (failure.node.as_str(), failure.reason.as_str(), failure.message.as_str()),
+        ("box-0", "CreateContainerConfigError", "no such image")
+    );
+    for reason in ["", "ContainerCreating", "PodInitializing"] {
+        let begins = status(&[waits(reason)]);
+        assert_eq!(
+            (is(&begins, "Ready").as_str(), begins.failures.len()),
+            ("False RollingOut", 0),
+            "{reason}"
+        );
+    }
+    let away = status(&[Said { connected: false, ..waits("CreateContainerConfigError") }]);
+    assert!(away.failures.is_empty(), "nobody knows any more");
+}
+
+#[test]
 fn failures_are_the_newest_first_and_counted_beyond_the_cap() {
     let status = status(&vec![said(true, Phase::Failed, false); 25]);
     assert_eq!((status.failures.len(), status.failures_omitted), (20, 5));
