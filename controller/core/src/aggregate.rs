@@ -300,7 +300,10 @@ impl Verdict {
             Tally { .. } => says(false, reasons::ROLLED_OUT, "every node has the newest revision"),
         };
         let degraded = match tally.failed {
-            0 => says(false, reasons::ALL_NODES_READY, "no node reports a failure"),
+            0 if ready.reason == reasons::ALL_NODES_READY => {
+                says(false, reasons::ALL_NODES_READY, "no node reports a failure")
+            }
+            0 => says(false, reasons::NO_FAILURES, "no node reports a failure"),
             _ => says(true, reasons::NODES_FAILED, &failed_story(tally, views)),
         };
         let stalled = match app.trouble {

@@ -109,7 +109,7 @@ fn the_conditions_tell_the_story() {
         (
             "nobody",
             vec![],
-            ["True NoMatchingNodes", "False NoMatchingNodes", "False AllNodesReady", "True NoMatchingNodes"],
+            ["True NoMatchingNodes", "False NoMatchingNodes", "False NoFailures", "True NoMatchingNodes"],
             "Current",
         ),
         (
@@ -121,25 +121,25 @@ fn the_conditions_tell_the_story() {
         (
             "not spoken yet",
             vec![silent],
-            ["False NodesNotReady", "True RollingOut", "False AllNodesReady", "False RollingOut"],
+            ["False NodesNotReady", "True RollingOut", "False NoFailures", "False RollingOut"],
             "InProgress",
         ),
         (
             "pulling",
             vec![said(true, Pulling, false), up.clone()],
-            ["False NodesNotReady", "True RollingOut", "False AllNodesReady", "False RollingOut"],
+            ["False NodesNotReady", "True RollingOut", "False NoFailures", "False RollingOut"],
             "InProgress",
         ),
         (
             "the old one serves",
             vec![old],
-            ["True AllNodesReady", "True RollingOut", "False AllNodesReady", "False RollingOut"],
+            ["True AllNodesReady", "True RollingOut", "False NoFailures", "False RollingOut"],
             "InProgress",
         ),
         (
             "running, not ready",
             vec![said(true, Running, false)],
-            ["False NodesNotReady", "False RolledOut", "False AllNodesReady", "False NodesNotReady"],
+            ["False NodesNotReady", "False RolledOut", "False NoFailures", "False NodesNotReady"],
             "InProgress",
         ),
         (
@@ -157,7 +157,7 @@ fn the_conditions_tell_the_story() {
         (
             "one away",
             vec![down.clone(), up],
-            ["True NodeUnreachable", "False NodeUnreachable", "False AllNodesReady", "True NodeUnreachable"],
+            ["True NodeUnreachable", "False NodeUnreachable", "False NoFailures", "True NodeUnreachable"],
             "Current",
         ),
         (
@@ -166,7 +166,7 @@ fn the_conditions_tell_the_story() {
             [
                 "Unknown NodeUnreachable",
                 "False NodeUnreachable",
-                "False AllNodesReady",
+                "False NoFailures",
                 "Unknown NodeUnreachable",
             ],
             "InProgress",
@@ -177,7 +177,7 @@ fn the_conditions_tell_the_story() {
             [
                 "Unknown NodeUnreachable",
                 "False NodeUnreachable",
-                "False AllNodesReady",
+                "False NoFailures",
                 "Unknown NodeUnreachable",
             ],
             "InProgress",
@@ -188,7 +188,7 @@ fn the_conditions_tell_the_story() {
             [
                 "Unknown NodeUnreachable",
                 "False NodeUnreachable",
-                "False AllNodesReady",
+                "False NoFailures",
                 "Unknown NodeUnreachable",
             ],
             "InProgress",
@@ -266,6 +266,7 @@ fn an_invalid_spec_is_not_available_be_there_nodes_or_not() {
             assert_eq!(is(&status, kind), "False InvalidSpec", "{kind} {fleet:?}");
         }
         assert_eq!(is(&status, "Stalled"), "True InvalidSpec", "{fleet:?}");
+        assert_eq!(is(&status, "Degraded"), "False NoFailures", "{fleet:?}");
     }
 }
 
