@@ -93,7 +93,8 @@ fn table(report: &Report, wide: bool, now: Timestamp) -> String {
     text
 }
 
-fn one_line(text: &str) -> String {
+/// Without line breaks.
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

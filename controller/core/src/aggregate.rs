@@ -120,7 +120,7 @@ struct View<'a> {
     report: Option<&'a AppReport>,
     phase: Phase,
     standing: Standing,
-    /// The node can be asked, and the app failed there.
+    /// The node can be asked, and the app failed there or waits for what somebody must create.
     failed: bool,
     /// The report speaks of the newest revision, be the node connected or not.
     has_target: bool,
@@ -132,6 +132,18 @@ impl<'a> View<'a> {
         let phase =
             node.report.map_or(Phase::Pending, |report| report.phase.parse().unwrap_or(Phase::Unknown));
         let serves = node.report.is_some_and(|report| report.ready) || phase == Phase::Succeeded;
+        let failed = match phase {
+            Phase::Failed | Phase::RolledBack => true,
+            // No start is under way: nothing changes until somebody creates what is missing.
+            Phase::Pending => node.report.is_some_and(|report| report.reason == reasons::CREATE_CONFIG_ERROR),
+            Phase::Pulling
+            | Phase::Starting
+            | Phase::Probing
+            | Phase::Running
+            | Phase::Succeeded
+            | Phase::Unknown
+            | Phase::Removed => false,
+        };
         let standing = if !node.connected || phase == Phase::Unknown {
             Standing::Unknown
         } else if serves {
@@ -144,7 +156,7 @@ impl<'a> View<'a> {
             report: node.report,
             phase,
             standing,
-            failed: standing != Standing::Unknown && matches!(phase, Phase::Failed | Phase::RolledBack),
+            failed: failed && standing != Standing::Unknown,
             has_target: node.report.is_some_and(|report| report.revision == target),
         }
     }
@@ -288,14 +300,17 @@ impl Verdict {
             Tally { .. } => says(false, reasons::ROLLED_OUT, "every node has the newest revision"),
         };
         let degraded = match tally.failed {
-            0 => says(false, reasons::ALL_NODES_READY, "no node reports a failure"),
+            0 if ready.reason == reasons::ALL_NODES_READY => {
+                says(false, reasons::ALL_NODES_READY, "no node reports a failure")
+            }
+            0 => says(false, reasons::NO_FAILURES, "no node reports a failure"),
             _ => says(true, reasons::NODES_FAILED, &failed_story(tally, views)),
         };
         let stalled = match app.trouble {
             None => says(false, reasons::READY, "the spec can be honoured"),
             Some(_) => says(true, &ready.reason, &ready.message),
         };
-        Self { available: available(tally, &ready), ready, progressing, degraded, stalled }
+        Self { available: available(facts, &ready), ready, progressing, degraded, stalled }
     }
 
     /// In the order of [`CONDITIONS`].
@@ -310,8 +325,13 @@ impl Verdict {
     }
 }
 
-/// Every node that can be asked serves the app, be it the newest revision or the one before, and no replica lacks a node.
-fn available(tally: &Tally, ready: &Says) -> Says {
+/// Every node that can be asked serves the app, be it the newest revision or the one before, and no replica lacks a node. What is asked
+/// for by a spec that cannot be honoured is served nowhere: who waits for it must not be told otherwise.
+fn available(facts: &Facts<'_>, ready: &Says) -> Says {
+    let Facts { app, tally, views: _, barred: _ } = *facts;
+    if app.trouble.is_some() {
+        return Says { status: Some(false), ..ready.clone() };
+    }
     let serving = format!("{} of {} ready", tally.serves, nodes(tally.desired));
     let (status, reason, message) = match tally {
         Tally { desired: 0, .. } => return Says { status: Some(tally.barred == 0), ..ready.clone() },

@@ -110,6 +110,8 @@ reasons! {
     CONFIG_UNREADABLE = "ConfigUnreadable";
     /// Every node that runs the app is ready.
     ALL_NODES_READY = "AllNodesReady";
+    /// No node that can be asked reports a failure, and not every one is ready.
+    NO_FAILURES = "NoFailures";
     /// Some nodes are not ready.
     NODES_NOT_READY = "NodesNotReady";
     /// Some nodes failed.

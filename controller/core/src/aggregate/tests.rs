@@ -109,7 +109,7 @@ fn the_conditions_tell_the_story() {
         (
             "nobody",
             vec![],
-            ["True NoMatchingNodes", "False NoMatchingNodes", "False AllNodesReady", "True NoMatchingNodes"],
+            ["True NoMatchingNodes", "False NoMatchingNodes", "False NoFailures", "True NoMatchingNodes"],
             "Current",
         ),
         (
@@ -121,25 +121,25 @@ fn the_conditions_tell_the_story() {
         (
             "not spoken yet",
             vec![silent],
-            ["False NodesNotReady", "True RollingOut", "False AllNodesReady", "False RollingOut"],
+            ["False NodesNotReady", "True RollingOut", "False NoFailures", "False RollingOut"],
             "InProgress",
         ),
         (
             "pulling",
             vec![said(true, Pulling, false), up.clone()],
-            ["False NodesNotReady", "True RollingOut", "False AllNodesReady", "False RollingOut"],
+            ["False NodesNotReady", "True RollingOut", "False NoFailures", "False RollingOut"],
             "InProgress",
         ),
         (
             "the old one serves",
             vec![old],
-            ["True AllNodesReady", "True RollingOut", "False AllNodesReady", "False RollingOut"],
+            ["True AllNodesReady", "True RollingOut", "False NoFailures", "False RollingOut"],
             "InProgress",
         ),
         (
             "running, not ready",
             vec![said(true, Running, false)],
-            ["False NodesNotReady", "False RolledOut", "False AllNodesReady", "False NodesNotReady"],
+            ["False NodesNotReady", "False RolledOut", "False NoFailures", "False NodesNotReady"],
             "InProgress",
         ),
         (
@@ -157,7 +157,7 @@ fn the_conditions_tell_the_story() {
         (
             "one away",
             vec![down.clone(), up],
-            ["True NodeUnreachable", "False NodeUnreachable", "False AllNodesReady", "True NodeUnreachable"],
+            ["True NodeUnreachable", "False NodeUnreachable", "False NoFailures", "True NodeUnreachable"],
             "Current",
         ),
         (
@@ -166,7 +166,7 @@ fn the_conditions_tell_the_story() {
             [
                 "Unknown NodeUnreachable",
                 "False NodeUnreachable",
-                "False AllNodesReady",
+                "False NoFailures",
                 "Unknown NodeUnreachable",
             ],
             "InProgress",
@@ -177,7 +177,7 @@ fn the_conditions_tell_the_story() {
             [
                 "Unknown NodeUnreachable",
                 "False NodeUnreachable",
-                "False AllNodesReady",
+                "False NoFailures",
                 "Unknown NodeUnreachable",
             ],
             "InProgress",
@@ -188,7 +188,7 @@ fn the_conditions_tell_the_story() {
             [
                 "Unknown NodeUnreachable",
                 "False NodeUnreachable",
-                "False AllNodesReady",
+                "False NoFailures",
                 "Unknown NodeUnreachable",
             ],
             "InProgress",
@@ -211,6 +211,32 @@ fn the_message_names_node_and_reason() {
 }
 
 #[test]
+fn a_node_that_misses_config_is_a_failure_and_one_that_merely_begins_is_none() {
+    let waits = |reason| Said { reason, ..said(true, Phase::Pending, false) };
+    let missing = status(&[waits("CreateContainerConfigError")]);
+    let story = ["Available", "Progressing", "Degraded", "Ready"].map(|kind| is(&missing, kind));
+    let expected =
+        ["False NodesNotReady", "False NodesFailed", "True NodesFailed", "False CreateContainerConfigError"];
+    assert_eq!(story, expected);
+    assert_eq!(missing.failures.len(), 1);
+    let failure = &missing.failures[0];
+    assert_eq!(
+        (failure.node.as_str(), failure.reason.as_str(), failure.message.as_str()),
+        ("box-0", "CreateContainerConfigError", "no such image")
+    );
+    for reason in ["", "ContainerCreating", "PodInitializing"] {
+        let begins = status(&[waits(reason)]);
+        assert_eq!(
+            (is(&begins, "Ready").as_str(), begins.failures.len()),
+            ("False RollingOut", 0),
+            "{reason}"
+        );
+    }
+    let away = status(&[Said { connected: false, ..waits("CreateContainerConfigError") }]);
+    assert!(away.failures.is_empty(), "nobody knows any more");
+}
+
+#[test]
 fn failures_are_the_newest_first_and_counted_beyond_the_cap() {
     let status = status(&vec![said(true, Phase::Failed, false); 25]);
     assert_eq!((status.failures.len(), status.failures_omitted), (20, 5));
@@ -227,6 +253,21 @@ fn an_invalid_spec_is_stalled_with_the_paths_of_its_fields() {
     let status = status_of(&web, &[said(true, Phase::Pulling, false)], &EdgeAppStatus::default(), 1);
     assert_eq!((is(&status, "Stalled").as_str(), kstatus(&status)), ("True InvalidSpec", "Failed"));
     assert!(find(&status, "Stalled").message.contains("ports[0].hostIP"));
+}
+
+#[test]
+fn an_invalid_spec_is_not_available_be_there_nodes_or_not() {
+    let mut web = app("web", "x:1", "{}");
+    web.trouble = Some(Trouble::Invalid(Vec::new()));
+    let up = said(true, Phase::Running, true);
+    for fleet in [vec![], vec![up.clone()], vec![Said { connected: false, ..up }]] {
+        let status = status_of(&web, &fleet, &EdgeAppStatus::default(), 1);
+        for kind in ["Available", "Ready"] {
+            assert_eq!(is(&status, kind), "False InvalidSpec", "{kind} {fleet:?}");
+        }
+        assert_eq!(is(&status, "Stalled"), "True InvalidSpec", "{fleet:?}");
+        assert_eq!(is(&status, "Degraded"), "False NoFailures", "{fleet:?}");
+    }
 }
 
 #[test]
