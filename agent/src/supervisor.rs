@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{
-    Action, AppStatus, Decided, Desired, Effect, Frame, Input, Memory, Monotonic, Notes, Observed, Outcome,
-    Plan, Session, Step, World, plan, report,
+    Action, AppStatus, Decided, Desired, DesiredApp, Effect, Frame, Input, Memory, Monotonic, Notes,
+    Observed, Outcome, Plan, Secrets, Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Chain};
@@ -375,7 +375,11 @@ impl<E: Engine> Supervisor<E> {
         self.lists.insert(app.clone(), List { outdated: outdated.clone(), ahead });
         let stops = Stops { outdated, ending: self.ending.clone() };
         let (engine, tell) = (self.engine.clone(), self.taps.progress.clone());
-        self.tasks.spawn(execute(engine, app, actions, stops, tell));
+        let secrets = match self.desired.as_ref().and_then(|desired| desired.apps.get(&app)) {
+            Some(DesiredApp::Valid(valid)) => valid.secrets(),
+            Some(DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. }) | None => Secrets::default(),
+        };
+        self.tasks.spawn(execute(engine, app, actions, secrets, stops, tell));
     }
 
     /// A new set is planned on the last look as far as nothing can be lost by it: what needs no container to be stopped is pulled, created

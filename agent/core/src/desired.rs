@@ -21,7 +21,7 @@ use skerry_terms::{AppKey, ContainerName, NodeName};
 use crate::SpecHash;
 
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
-pub use env::{EnvValue, EnvVar, Sensitive};
+pub use env::{EnvValue, EnvVar, Secrets, Sensitive};
 pub use probe::{Handler, Hook, HttpGet, Lifecycle, Probe, ProbeKind, Probes, Scheme};
 pub use qos::Qos;
 pub use resources::Resources;
@@ -393,6 +393,11 @@ impl ValidApp {
             }
         }
         Ok(())
+    }
+
+    /// What must not be seen in words about this app's containers.
+    pub fn secrets(&self) -> Secrets {
+        Secrets::of(self.containers().iter().flat_map(|container| &container.env).map(|var| &var.value))
     }
 
     /// Init containers and sidecars first, then the main ones, each in the order of the spec.

@@ -28,8 +28,8 @@ pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,
     Handler, Hook, Host, HostPathType, HostPort, HttpGet, Kind, Lifecycle, Mount, Network, Port, Probe,
     ProbeKind, Probes, Protocol, PullPolicy, Qos, Reclaim, RegistryAuth, Resources, RestartPolicy, Scheme,
-    Seccomp, Security, Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy, ValidApp,
-    Volume,
+    Seccomp, Secrets, Security, Sensitive, SpecError, Switch, TerminationMessage, TerminationMessagePolicy,
+    ValidApp, Volume,
 };
 pub use hash::SpecHash;
 pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use skerry_agent_core::{Action, Outcome, Step, Why};
+use skerry_agent_core::{Action, Outcome, Secrets, Step, Why};
 use skerry_terms::{AppKey, reasons};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -54,10 +54,11 @@ pub async fn execute<E: Engine>(
     engine: Arc<E>,
     app: AppKey,
     actions: Vec<Action>,
+    secrets: Secrets,
     stops: Stops,
     tell: mpsc::Sender<Progress>,
 ) {
-    let lost = run(&*engine, &app, actions, &stops, &tell).await.err();
+    let lost = run(&*engine, &app, actions, &secrets, &stops, &tell).await.err();
     // The receiver is gone only when the agent has ended.
     let _ = tell.send(Progress::Left { app, lost }).await;
 }
@@ -66,6 +67,7 @@ async fn run<E: Engine>(
     engine: &E,
     app: &AppKey,
     actions: Vec<Action>,
+    secrets: &Secrets,
     stops: &Stops,
     tell: &mpsc::Sender<Progress>,
 ) -> Result<(), Lost> {
@@ -102,12 +104,14 @@ async fn run<E: Engine>(
         let outcome = match done {
             Ok(()) => Outcome::Done,
             Err(error @ EngineError::Unavailable { .. }) => {
-                warn!("app={app} {} was cut short: {error}", verb(&action));
-                return Err(Lost { step, reason: reason(&action, &error), message: error.to_string() });
+                let message = secrets.hide(&error.to_string());
+                warn!("app={app} {} was cut short: {message}", verb(&action));
+                return Err(Lost { step, reason: reason(&action, &error), message });
             }
             Err(EngineError::NoImage { message }) => Outcome::NoImage { message },
             Err(error) => {
-                let (reason, message) = (reason(&action, &error), error.to_string());
+                // Docker quotes the command, and a variable in it may come from a Secret.
+                let (reason, message) = (reason(&action, &error), secrets.hide(&error.to_string()));
                 warn!("app={app} {} failed: {reason}: {message}", verb(&action));
                 Outcome::Failed { reason, message }
             }

@@ -26,6 +26,24 @@ stringData: {password: "s3cr3t", shared: from the Secret}
 
 fn values() -> Vec<Case> {
     vec![
+        Case::story(
+            "a_value_of_a_secret_is_in_no_message",
+            "https://kubernetes.io/docs/concepts/security/secrets-good-practices/: avoid logging secret data",
+            async |scene| {
+                scene.config("kind: Secret\nmetadata: {name: keys}\nstringData: {key: hunter22}").await?;
+                let pod = r#"
+containers:
+- name: main
+  command: ["/$(KEY)/nope"]
+  env: [{name: KEY, valueFrom: {secretKeyRef: {name: keys, key: key}}}]
+"#;
+                let app = scene.apply(APP, pod).await?;
+                let report = app.reason("StartError").await?;
+                ensure!(report.message.contains("/***/nope"), "{report:?}");
+                ensure!(!format!("{report:?}").contains("hunter22"), "{report:?}");
+                Ok(())
+            },
+        ),
         Case::job(
             "a_value_is_composed_of_others",
             "[sig-node] Variable Expansion should allow composing env vars into new env vars",
