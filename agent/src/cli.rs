@@ -258,7 +258,7 @@ pub struct LogsArgs {
     /// NAME in namespace default or in the only one that has it, or NAMESPACE/NAME.
     #[arg(value_name = "[NAMESPACE/]APP")]
     app: AppName,
-    /// Which container, where the app has several.
+    /// Which container, where the app has several. [default: the first main one]
     #[arg(short, long)]
     container: Option<String>,
     /// Goes on until the container ends.
@@ -285,7 +285,7 @@ pub struct ExecArgs {
     /// NAME in namespace default or in the only one that has it, or NAMESPACE/NAME.
     #[arg(value_name = "[NAMESPACE/]APP")]
     app: AppName,
-    /// Which container, where the app has several.
+    /// Which container, where the app has several. [default: the first main one]
     #[arg(short, long)]
     container: Option<String>,
     /// Passes standard input on.

@@ -1,7 +1,7 @@
 //! What the door shows: the JSON of `GET /v1/status`, which `skerry-agent status -o json` prints. Fields are added, never changed.
 
 use serde::{Deserialize, Serialize};
-use skerry_agent_core::{AppStatus, ContainerStatus, UnitState, WallMillis};
+use skerry_agent_core::{AppStatus, ContainerStatus, Kind, UnitState, WallMillis};
 use skerry_terms::AppKey;
 
 use crate::supervisor::{NodeStanding, Source, Standing, Standings};
@@ -61,6 +61,9 @@ pub struct AppReport {
 #[serde(rename_all = "camelCase")]
 pub struct ContainerReport {
     pub name: String,
+    /// `Main`, `Init` or `Sidecar`. Empty from an agent that does not tell.
+    #[serde(default)]
+    pub kind: String,
     /// Docker's. Empty when there is none.
     pub id: String,
     pub ready: bool,
@@ -146,6 +149,17 @@ fn source_name(source: Source) -> &'static str {
     }
 }
 
+/// How [`ContainerReport::kind`] says a main container.
+pub const MAIN: &str = "Main";
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Main => MAIN,
+        Kind::Init => "Init",
+        Kind::Sidecar => "Sidecar",
+    }
+}
+
 fn container(status: &ContainerStatus) -> ContainerReport {
     let (state, started_at, exit_code) = match status.state {
         UnitState::Waiting => ("Waiting", None, None),
@@ -154,6 +168,7 @@ fn container(status: &ContainerStatus) -> ContainerReport {
     };
     ContainerReport {
         name: status.name.clone(),
+        kind: kind_name(status.kind).to_owned(),
         id: status.id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
         ready: status.ready,
         restart_count: status.restart_count,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent_core::{ContainerId, Desired, Host, Observed, ObservedContainer, Role};
+use skerry_terms::labels;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::status::one_line;
 use super::target::AppName;
 use crate::admin::candidates;
 use crate::admin::client::Agent;
-use crate::admin::view::{AppReport, ContainerReport};
+use crate::admin::view::{AppReport, ContainerReport, MAIN};
 use crate::config::Config;
 use crate::engine::{Docker, Engine as _, Folders};
 
@@ -19,6 +21,19 @@ use crate::engine::{Docker, Engine as _, Folders};
 pub(super) struct Found {
     pub docker: Docker,
     pub id: ContainerId,
+    /// Which of several it is, when nobody said which, as a line for standard error.
+    pub notice: Option<String>,
+}
+
+impl Found {
+    /// Says which container it is where nobody did.
+    pub async fn tell(&self, to: &mut (impl AsyncWrite + Unpin)) {
+        if let Some(notice) = &self.notice {
+            // Who does not read it misses nothing of the output.
+            let _ = to.write_all(format!("{notice}\n").as_bytes()).await;
+            let _ = to.flush().await;
+        }
+    }
 }
 
 /// Which of a container's runs is meant.
@@ -30,6 +45,8 @@ pub(super) enum Run {
     Previous,
 }
 
+/// The annotation that names the container that is meant when nobody says which.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// How long the agent has to say what it knows: its answer comes from memory, and Docker's is enough without it.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -52,8 +69,22 @@ pub(super) async fn find(
         Observed::Unknown { why } => return Err(why),
     };
     let reports = reports(config).await;
-    let id = choose(&world.containers, &reports, app, container, run)?;
-    Ok(Found { docker, id })
+    let pick = pick(&world.containers, &reports, app)?;
+    let (name, notice) = match container {
+        Some(name) => (name.to_owned(), None),
+        None => {
+            let wanted = match pick.runs.values().flatten().next() {
+                Some((id, _)) if pick.names().len() > 1 => {
+                    let label = format!("{}{DEFAULT_CONTAINER}", labels::ANNOTATION_PREFIX);
+                    docker.label(&id.0, &label).await.map_err(|error| error.to_string())?
+                }
+                Some(_) | None => None,
+            };
+            pick.default(wanted)?
+        }
+    };
+    let id = pick.run(&name, run)?;
+    Ok(Found { docker, id, notice })
 }
 
 /// What the agent says of its apps. Nothing when it does not answer.
@@ -68,13 +99,20 @@ async fn reports(config: &Config) -> Vec<AppReport> {
     }
 }
 
-fn choose(
-    containers: &BTreeMap<ContainerId, ObservedContainer>,
-    reports: &[AppReport],
+/// The app that is meant.
+struct Pick<'a> {
+    key: String,
+    /// Of the containers that are there. Not empty.
+    runs: Runs<'a>,
+    /// What the agent says of it. Absent when it says nothing.
+    report: Option<&'a AppReport>,
+}
+
+fn pick<'a>(
+    containers: &'a BTreeMap<ContainerId, ObservedContainer>,
+    reports: &'a [AppReport],
     app: &AppName,
-    container: Option<&str>,
-    run: Run,
-) -> Result<ContainerId, String> {
+) -> Result<Pick<'a>, String> {
     let mut apps: BTreeMap<String, Runs<'_>> =
         reports.iter().map(|report| (report.key(), Runs::new())).collect();
     for (id, found) in containers {
@@ -86,43 +124,78 @@ fn choose(
         }
     }
     let key = app.among(apps.keys().map(String::as_str))?;
-    let mut runs = apps.remove(&key).unwrap_or_default();
+    let runs = apps.remove(&key).unwrap_or_default();
     let report = reports.iter().find(|report| report.key() == key);
-    let names: Vec<String> = runs.keys().cloned().collect();
-    if names.is_empty() {
+    if runs.is_empty() {
         let why = report.map(|report| because(&report.reason, &report.message)).unwrap_or_default();
         return Err(format!("app {key} has no container{why}"));
     }
-    let name = match (container, names.as_slice()) {
-        (Some(name), _) => name,
-        (None, [only]) => only,
-        (None, _) => {
-            return Err(format!("app {key} has the containers {}; choose one with -c", names.join(", ")));
+    Ok(Pick { key, runs, report })
+}
+
+impl Pick<'_> {
+    fn reported(&self) -> &[ContainerReport] {
+        self.report.map_or(&[], |report| &report.containers)
+    }
+
+    /// All that are there or shall be.
+    fn names(&self) -> BTreeSet<&str> {
+        let reported = self.reported().iter().map(|container| container.name.as_str());
+        self.runs.keys().map(String::as_str).chain(reported).collect()
+    }
+
+    /// As kubectl: the one that the annotation names, else the first main one. Docker alone does not know which that is.
+    fn default(&self, annotated: Option<String>) -> Result<(String, Option<String>), String> {
+        let names = self.names();
+        if let Some(name) = annotated.filter(|name| names.contains(name.as_str())) {
+            return Ok((name, None));
         }
-    };
-    let mut runs = runs.remove(name).ok_or_else(|| {
-        let of_name = |report: &&ContainerReport| report.name == *name;
-        match report.and_then(|report| report.containers.iter().find(of_name)) {
-            Some(ContainerReport { reason, message, .. }) => {
-                format!("container {name} of app {key} is not there yet{}", because(reason, message))
+        let (mains, inits): (Vec<_>, Vec<_>) =
+            self.reported().iter().partition(|container| container.kind == MAIN);
+        match (mains.first(), names.len()) {
+            (_, 1) => Ok((names.into_iter().collect(), None)),
+            (Some(first), _) => {
+                let mains = mains.iter().map(|main| main.name.clone());
+                let all: Vec<_> =
+                    mains.chain(inits.iter().map(|init| format!("{} (init)", init.name))).collect();
+                let notice = format!("Defaulted container {:?} out of: {}", first.name, all.join(", "));
+                Ok((first.name.clone(), Some(notice)))
             }
-            None => format!("app {key} has no container {name}; it has {}", names.join(", ")),
+            (None, _) => {
+                let names = names.into_iter().collect::<Vec<_>>().join(", ");
+                Err(format!("app {} has the containers {names}; choose one with -c", self.key))
+            }
         }
-    })?;
-    // The newest first: what lives before what has ended, then by how often it was restarted before.
-    let newest = |found: &ObservedContainer| {
-        let restarts = found.ownership().map_or(0, |owner| owner.restart_count);
-        (found.state.is_alive(), found.state.started_at(), restarts)
-    };
-    runs.sort_by_key(|(_, found)| std::cmp::Reverse(newest(found)));
-    let at = match run {
-        Run::Present => 0,
-        Run::Previous => 1,
-    };
-    let (id, _) = runs.get(at).ok_or_else(|| {
-        format!("no earlier run of container {name} of app {key} is kept; its last words are in skerry-agent status")
-    })?;
-    Ok((*id).clone())
+    }
+
+    fn run(&self, name: &str, run: Run) -> Result<ContainerId, String> {
+        let Self { key, runs, report: _ } = self;
+        let mut runs = runs.get(name).cloned().ok_or_else(|| {
+            match self.reported().iter().find(|container| container.name == name) {
+                Some(ContainerReport { reason, message, .. }) => {
+                    format!("container {name} of app {key} is not there yet{}", because(reason, message))
+                }
+                None => {
+                    let names = self.names().into_iter().collect::<Vec<_>>().join(", ");
+                    format!("app {key} has no container {name}; it has {names}")
+                }
+            }
+        })?;
+        // The newest first: what lives before what has ended, then by how often it was restarted before.
+        let newest = |found: &ObservedContainer| {
+            let restarts = found.ownership().map_or(0, |owner| owner.restart_count);
+            (found.state.is_alive(), found.state.started_at(), restarts)
+        };
+        runs.sort_by_key(|(_, found)| std::cmp::Reverse(newest(found)));
+        let at = match run {
+            Run::Present => 0,
+            Run::Previous => 1,
+        };
+        let (id, _) = runs.get(at).ok_or_else(|| {
+            format!("no earlier run of container {name} of app {key} is kept; its last words are in skerry-agent status")
+        })?;
+        Ok((*id).clone())
+    }
 }
 
 /// `: PolicyRefused: the box does not allow it`. Empty when nothing is said.
@@ -174,6 +247,19 @@ mod tests {
         (ContainerId(found.name.clone()), found)
     }
 
+    fn choose(
+        containers: &BTreeMap<ContainerId, ObservedContainer>,
+        reports: &[AppReport],
+        app: &AppName,
+        container: Option<&str>,
+        run: Run,
+    ) -> Result<ContainerId, String> {
+        let pick = pick(containers, reports, app)?;
+        let name =
+            container.map_or_else(|| pick.default(None).map(|(name, _)| name), |n| Ok(n.to_owned()))?;
+        pick.run(&name, run)
+    }
+
     #[test]
     fn the_run_that_is_meant_is_found() {
         let containers: BTreeMap<_, _> = [
@@ -200,6 +286,7 @@ mod tests {
     fn waiting(name: &str, reason: &str, message: &str) -> ContainerReport {
         ContainerReport {
             name: name.to_owned(),
+            kind: "Main".to_owned(),
             id: String::new(),
             ready: false,
             restart_count: 0,
@@ -243,6 +330,22 @@ mod tests {
             refused("web", Some("side")),
             "container side of app plant/web is not there yet: PodInitializing: container init has not ended"
         );
-        assert_eq!(refused("web", Some("c")), "app plant/web has no container c; it has main");
+        assert_eq!(refused("web", Some("c")), "app plant/web has no container c; it has main, side");
+    }
+
+    #[test]
+    fn without_a_word_it_is_the_first_main_container_or_the_annotated_one() {
+        let containers: BTreeMap<_, _> =
+            ["web", "tailer", "init"].map(|name| container("plant/shop", name, 0, name != "init")).into();
+        let init = ContainerReport { kind: "Init".to_owned(), ..waiting("init", "", "") };
+        let all = vec![init, waiting("web", "", ""), waiting("tailer", "", "")];
+        let reports = [report("plant", "shop", all)];
+        let shop = pick(&containers, &reports, &"shop".parse().expect("a name")).expect("there");
+        let notice = "Defaulted container \"web\" out of: web, tailer, init (init)".to_owned();
+        assert_eq!(shop.default(None), Ok(("web".to_owned(), Some(notice.clone()))));
+        assert_eq!(shop.default(Some("tailer".to_owned())), Ok(("tailer".to_owned(), None)));
+        assert_eq!(shop.default(Some("gone".to_owned())), Ok(("web".to_owned(), Some(notice))));
+        let silent = Pick { report: None, ..shop };
+        assert!(silent.default(None).expect_err("nobody knows").contains("choose one with -c"));
     }
 }

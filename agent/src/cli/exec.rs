@@ -25,6 +25,7 @@ pub async fn exec(args: ExecArgs, config: Config) -> Result<i64, String> {
         return Err("standard input is no terminal: leave out -t".to_owned());
     }
     let found = find(&config, &app, container.as_deref(), Run::Present).await?;
+    found.tell(&mut tokio::io::stderr()).await;
     let words = |error: crate::engine::EngineError| error.to_string();
     let mut running =
         found.docker.exec_interactive(&found.id.0, &command, tty, stdin).await.map_err(words)?;

@@ -22,6 +22,7 @@ pub async fn logs(args: LogsArgs, config: Config) -> Result<(), String> {
     let options = LogOptions { follow, tail, since, timestamps };
     let mut chunks = found.docker.logs(&found.id.0, options).await.map_err(|error| error.to_string())?;
     let (mut out, mut err) = (tokio::io::stdout(), tokio::io::stderr());
+    found.tell(&mut err).await;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| error.to_string())?;
         let written = match chunk.is_error {

@@ -161,6 +161,7 @@ mod tests {
     fn report() -> Report {
         let container = |name: &str, ready| ContainerReport {
             name: name.to_owned(),
+            kind: "Main".to_owned(),
             id: "0123456789abcdef".to_owned(),
             ready,
             restart_count: 2,

@@ -72,6 +72,14 @@ impl Docker {
         Ok(Box::pin(client.logs(container, Some(options)).map(chunk)))
     }
 
+    /// A label of a container, by name or id. Absent when it has none of this name.
+    pub async fn label(&self, container: &str, name: &str) -> Result<Option<String>, EngineError> {
+        let client = self.client().await?;
+        let found = bounded(ASK_TIMEOUT, client.inspect_container(container, None)).await?;
+        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        Ok(labels.get(name).cloned())
+    }
+
     /// Runs a command in a running container, by name or id, with its streams open until it ends.
     pub async fn exec_interactive(
         &self,
