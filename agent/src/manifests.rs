@@ -72,6 +72,8 @@ pub struct Manifests {
 struct Kept {
     /// As it is on disk.
     local: Local,
+    /// Apps that were of a file last. An agent that starts anew knows only those whose file is gone since it ran.
+    filed: BTreeSet<AppKey>,
     /// What is wrong with which file, or with the folder.
     problems: BTreeMap<String, String>,
 }
@@ -80,7 +82,7 @@ impl Manifests {
     /// Reads what was handed over, and the folder.
     pub fn open(store: Arc<Store>, folder: Option<PathBuf>, site: Site) -> Result<Self, StoreError> {
         let local = store.load_local()?;
-        let kept = Mutex::new(Kept { local, problems: BTreeMap::new() });
+        let kept = Mutex::new(Kept { local, ..Kept::default() });
         let manifests = Self { store, folder, site, kept, tell: bus::Sender::default() };
         manifests.reread();
         Ok(manifests)
@@ -118,6 +120,7 @@ impl Manifests {
         local.known.extend(keys.iter().cloned());
         local.apps.extend(apps);
         check_size(&local)?;
+        kept.filed.retain(|key| !keys.contains(key));
         self.keep(&mut kept, local)?;
         Ok(keys)
     }
@@ -151,6 +154,7 @@ impl Manifests {
             // A file of the operator stays the operator's.
             if !in_files.contains(key) {
                 local.known.remove(key);
+                kept.filed.remove(key);
             }
             info!("app={key} {why}");
         }
@@ -164,6 +168,7 @@ impl Manifests {
     pub fn reread(&self) {
         let mut kept = self.kept();
         let mut local = kept.local.clone();
+        kept.filed.extend(local.files.values().flat_map(PayloadSet::keys).cloned());
         let mut problems = BTreeMap::new();
         match self.folder.as_deref().map(read_folder) {
             None => local.files.clear(),
@@ -189,8 +194,9 @@ impl Manifests {
                 local.files = files;
             }
         }
-        let keys = local.files.values().flat_map(PayloadSet::keys).cloned();
-        local.known.extend(keys);
+        let keys: BTreeSet<AppKey> = local.files.values().flat_map(PayloadSet::keys).cloned().collect();
+        local.known.extend(keys.iter().cloned());
+        kept.filed.extend(keys);
         for (name, why) in problems.iter().filter(|(name, why)| kept.problems.get(*name) != Some(why)) {
             warn!("manifest {name}: {why}; what it held before stays in force");
         }
@@ -228,7 +234,9 @@ impl Manifests {
             set.apps.insert(key.clone(), payload.clone());
             set.sources.insert(key.clone(), Source::Static);
         }
-        set.retired = known.iter().filter(|key| !set.apps.contains_key(*key)).cloned().collect();
+        let origin = |key| if kept.filed.contains(key) { Source::Static } else { Source::Local };
+        let gone = known.iter().filter(|key| !set.apps.contains_key(*key));
+        set.retired = gone.map(|key| (key.clone(), origin(key))).collect();
         self.tell.send_if_modified(|told| {
             let changed = *told != set;
             if changed {

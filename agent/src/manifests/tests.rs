@@ -80,8 +80,8 @@ fn sources(manifests: &Manifests) -> Vec<(String, Source)> {
     manifests.local_set().sources.iter().map(|(key, source)| (key.to_string(), *source)).collect()
 }
 
-fn retired(manifests: &Manifests) -> Vec<String> {
-    manifests.local_set().retired.iter().map(ToString::to_string).collect()
+fn retired(manifests: &Manifests) -> Vec<(String, Source)> {
+    manifests.local_set().retired.iter().map(|(key, source)| (key.to_string(), *source)).collect()
 }
 
 fn image(manifests: &Manifests, app: &str) -> String {
@@ -228,7 +228,10 @@ fn what_is_removed_is_retired_until_nothing_is_left_of_it() {
     manifests.remove(&key("plant/web")).expect("removed");
     assert!(matches!(manifests.remove(&key("plant/web")), Err(ManifestError::NotHandedOver(_))));
     for manifests in [&manifests, &fixture.open()] {
-        assert_eq!((sources(manifests), retired(manifests)), (Vec::new(), vec!["plant/web".to_owned()]));
+        assert_eq!(
+            (sources(manifests), retired(manifests)),
+            (Vec::new(), vec![("plant/web".to_owned(), Source::Local)])
+        );
     }
     manifests.forget(&[key("plant/web")].into());
     assert_eq!(fixture.open().local_set(), LocalSet::default());
@@ -257,7 +260,10 @@ fn a_folder_of_manifests_is_followed() {
     assert_eq!(image(&manifests, "plant/web"), "busybox:2");
     fs::remove_file(fixture.file("web.yaml")).expect("removed");
     manifests.reread();
-    assert_eq!((sources(&manifests), retired(&manifests)), (Vec::new(), vec!["plant/web".to_owned()]));
+    assert_eq!(
+        (sources(&manifests), retired(&manifests)),
+        (Vec::new(), vec![("plant/web".to_owned(), Source::Static)])
+    );
 }
 
 #[test]
@@ -266,7 +272,7 @@ fn a_file_that_vanished_while_no_agent_ran_is_noticed() {
     fixture.put("web.yaml", WEB);
     fixture.open();
     fs::remove_file(fixture.file("web.yaml")).expect("removed");
-    assert_eq!(retired(&fixture.open()), ["plant/web"]);
+    assert_eq!(retired(&fixture.open()), [("plant/web".to_owned(), Source::Static)]);
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub enum Source {
 pub struct LocalSet {
     pub apps: PayloadSet,
     pub sources: BTreeMap<AppKey, Source>,
-    /// Local apps that are gone and may still have containers.
-    pub retired: BTreeSet<AppKey>,
+    /// Local apps that are gone and may still have containers, and where they came from.
+    pub retired: BTreeMap<AppKey, Source>,
 }
 
 /// What the box itself brings along, and what its owner allows.
@@ -107,11 +107,11 @@ impl Wants {
         let gone: BTreeSet<AppKey> = self
             .local
             .retired
-            .iter()
+            .keys()
             .filter(|key| sources.get(*key) == Some(&Source::Cloud) || !is_left(key))
             .cloned()
             .collect();
-        self.local.retired.retain(|key| !gone.contains(key));
+        self.local.retired.retain(|key, _| !gone.contains(key));
         gone
     }
 
@@ -130,7 +130,7 @@ impl Wants {
         }
         let Decoded { mut desired, uids } = self.read(&set);
         desired.complete = held.is_some();
-        desired.retired = retired.iter().filter(|key| !set.contains_key(*key)).cloned().collect();
+        desired.retired = retired.keys().filter(|key| !set.contains_key(*key)).cloned().collect();
         self.uids = uids;
         let wanted = set.into_iter().filter_map(|(key, payload)| {
             let (revision, fault) = match desired.apps.get(&key)? {
@@ -169,8 +169,8 @@ impl Wants {
 
     /// Where an app comes from; of one that is going, where it came from as far as that is known.
     pub fn source(&self, key: &AppKey) -> Source {
-        let retired = self.local.retired.contains(key);
-        self.sources.get(key).copied().unwrap_or(if retired { Source::Local } else { Source::Cloud })
+        let source = self.sources.get(key).or_else(|| self.local.retired.get(key));
+        source.copied().unwrap_or(Source::Cloud)
     }
 
     /// The statuses of a plan, as trials have it.

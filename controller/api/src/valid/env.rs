@@ -1,5 +1,7 @@
 //! Variables and where their values come from.
 
+use std::collections::BTreeSet;
+
 use super::report::{Path, Report};
 use super::{pod, text};
 use crate::template::{
@@ -32,8 +34,11 @@ pub(super) fn check(
 ) {
     let env_path = path.field("env");
     if report.fits(variables.len(), bounds::ENV, &env_path) {
+        let mut names = BTreeSet::new();
         for (i, variable) in variables.iter().enumerate() {
-            check_variable(variable, container, app, &env_path.index(i), report);
+            let path = env_path.index(i);
+            report.unique(&mut names, &variable.name, &path.field("name"));
+            check_variable(variable, container, app, &path, report);
         }
     }
     let from_path = path.field("envFrom");

@@ -51,14 +51,20 @@ pub(super) fn check(pod: &PodSpec, path: &Path, report: &mut Report) {
     check_dns(pod, dns_config.as_ref(), &path.field("dnsConfig"), report);
     let aliases_path = path.field("hostAliases");
     if report.fits(host_aliases.len(), bounds::LIST, &aliases_path) {
+        let mut addresses = BTreeSet::new();
         for (i, alias) in host_aliases.iter().enumerate() {
-            check_alias(alias, &aliases_path.index(i), report);
+            let path = aliases_path.index(i);
+            report.unique(&mut addresses, &alias.ip, &path.field("ip"));
+            check_alias(alias, &path, report);
         }
     }
     let secrets_path = path.field("imagePullSecrets");
     if report.fits(image_pull_secrets.len(), bounds::PULL_SECRETS, &secrets_path) {
+        let mut names = BTreeSet::new();
         for (i, PullSecretRef { name }) in image_pull_secrets.iter().enumerate() {
-            text::subdomain(name, &secrets_path.index(i).field("name"), report);
+            let path = secrets_path.index(i).field("name");
+            report.unique(&mut names, name, &path);
+            text::subdomain(name, &path, report);
         }
     }
     if let Some(context) = security_context {

@@ -1,5 +1,6 @@
 //! What was found so far, and where one is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::FieldError;
@@ -87,6 +88,15 @@ impl Report {
         {
             self.add(path, format!("must be between {min} and {max}, inclusive; it is {number}"));
         }
+    }
+
+    /// The key of an entry of a list that is a map in the CRD: no other entry has it.
+    pub fn unique<'a>(&mut self, taken: &mut BTreeSet<&'a str>, key: &'a str, path: &Path) {
+        self.require(
+            taken.insert(key),
+            path,
+            format!("duplicate value {key:?}: another entry of the list has it"),
+        );
     }
 
     /// Exactly one of several alternatives. `given` says which are there.

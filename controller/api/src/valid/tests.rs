@@ -218,10 +218,24 @@ fn variables_have_a_name_and_one_source() {
     accepted(
         In::Container,
         &[
-            json!({"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "with space"}]}),
+            json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "with space"}]}),
             json!({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}}]}),
             json!({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": 0}}}]}),
             json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['a.b/c']"}}}]}),
+        ],
+    );
+}
+
+#[test]
+fn entries_of_a_list_that_is_a_map_have_keys_of_their_own() {
+    let twice = "duplicate value";
+    let env = json!({"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]});
+    refused(In::Container, &[(env, "env[1].name", twice)]);
+    refused(
+        In::Pod,
+        &[
+            (json!({"hostAliases": [{"ip": "::1"}, {"ip": "::1"}]}), "hostAliases[1].ip", twice),
+            (json!({"imagePullSecrets": [{"name": "a"}, {"name": "a"}]}), "imagePullSecrets[1].name", twice),
         ],
     );
 }
