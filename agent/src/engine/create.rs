@@ -166,7 +166,8 @@ pub(super) fn all_labels(spec: &CreateSpec) -> HashMap<String, String> {
         .collect()
 }
 
-/// What the container itself must tell when its spec is gone.
+/// What the container itself must tell when its spec is gone. Also what there is nothing to tell of is written: an image may have labels of its
+/// own, and none of them is to be taken for the agent's word.
 fn notes(spec: &CreateSpec) -> impl Iterator<Item = (&'static str, String)> + use<> {
     // Numbers, names and texts: they always have a form in JSON.
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
@@ -182,7 +183,15 @@ fn notes(spec: &CreateSpec) -> impl Iterator<Item = (&'static str, String)> + us
     let names = Some(&spec.names).filter(|names| !names.is_empty());
     let names = names.map(|names| (labels::APP_NAMES, json(serde_json::to_string(names))));
     let resources = resources::to_label(&spec.resources).map(|text| (labels::RESOURCES, text));
-    [pre_stop, policy, devices, names, resources].into_iter().flatten()
+    let said: HashMap<_, _> = [pre_stop, policy, devices, names, resources].into_iter().flatten().collect();
+    let all = [
+        labels::PRE_STOP,
+        labels::TERMINATION_MESSAGE_POLICY,
+        labels::DEVICES,
+        labels::APP_NAMES,
+        labels::RESOURCES,
+    ];
+    all.into_iter().map(move |key| (key, said.get(key).cloned().unwrap_or_default()))
 }
 
 /// The value of the label for `terminationMessagePolicy`.

@@ -247,13 +247,13 @@ impl Engine for Docker {
             (Err(EngineError::Refused { .. }), Some(refusal)) => Err(refusal),
             (other, _) => other,
         };
-        done.map_err(|error| match error {
-            // Of a registry that is away, Docker says its address alone.
-            EngineError::Refused { message } if !message.contains(image) => {
-                EngineError::Refused { message: format!("{image}: {message}") }
+        // Of a registry that is away, Docker says its address alone.
+        match done {
+            Err(EngineError::Refused { message }) if !message.contains(image) => {
+                Err(EngineError::Refused { message: format!("{image}: {message}") })
             }
             other => other,
-        })
+        }
     }
 
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {

@@ -117,7 +117,7 @@ pub(super) async fn stop(
     // Zero is no grace period at all: the container is to be killed at once.
     let least = if grace.is_zero() { Duration::ZERO } else { GRACE_MIN };
     let began = Instant::now();
-    if let Some(hook) = label(labels::PRE_STOP)
+    if let Some(hook) = label(labels::PRE_STOP).filter(|hook| !hook.is_empty())
         && runs
         && !grace.is_zero()
     {

@@ -72,7 +72,11 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
     gone.retain(|name| !containers.values().any(|container| name == container.name.as_str()));
     if !gone.is_empty() {
         let folders = docker.folders.clone();
-        off_thread(move || Ok(volumes::unpin(&folders, &gone))).await?;
+        off_thread(move || {
+            volumes::unpin(&folders, &gone);
+            Ok(())
+        })
+        .await?;
     }
 
     let wanted = images_to_inspect(desired, &containers);
@@ -160,6 +164,10 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
             .and_then(|counts| serde_json::from_str(counts).ok())
             .unwrap_or_default(),
     };
+    if container.ownership().is_none() {
+        // What its image says of itself.
+        container.devices.clear();
+    }
     set_network(&mut container, &summary.host_config.and_then(|host| host.network_mode).unwrap_or_default());
     Ok(Listed { id: ContainerId(id), state: listed.to_string(), container })
 }

@@ -165,6 +165,8 @@ pub(super) enum VolumeError {
     NotAllowed { why: String },
     #[error("no memory file system for secrets: neither {roots} is a tmpfs; mount one there")]
     NoMemory { roots: String },
+    #[error("{} is not a folder of the agent's alone (mode 0700): somebody else made it; remove it", path.display())]
+    NotPrivate { path: PathBuf },
     #[error("subPath {sub_path:?} leads out of the volume")]
     Escapes { sub_path: String },
     #[error("subPath {sub_path:?}: too many levels of symbolic links")]

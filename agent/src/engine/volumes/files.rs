@@ -45,13 +45,26 @@ pub(super) fn folder(
     }
 }
 
+/// A folder where everybody may make folders: it must be the agent's own, and nobody else's to look into.
+fn owned(path: &Path) -> Result<(), VolumeError> {
+    super::folders::private_anywhere(path)?;
+    let found = fs::symlink_metadata(path).map_err(VolumeError::io("look at", path))?;
+    let own = found.uid() == rustix::process::geteuid().as_raw();
+    match found.is_dir() && own && found.mode() & 0o077 == 0 {
+        true => Ok(()),
+        false => Err(VolumeError::NotPrivate { path: path.to_owned() }),
+    }
+}
+
 /// Where secrets are kept: in memory or not at all.
 fn memory_home(folders: &Folders) -> Result<PathBuf, VolumeError> {
     let root = folders.memory_roots.iter().find(|root| is_memory(root)).ok_or_else(|| {
         let roots: Vec<_> = folders.memory_roots.iter().map(|root| root.display().to_string()).collect();
         VolumeError::NoMemory { roots: roots.join(" nor ") }
     })?;
-    Ok(root.join("skerry").join(folders.home()))
+    let shared = root.join("skerry");
+    owned(&shared)?;
+    Ok(shared.join(folders.home()))
 }
 
 /// Brings every volume to what it shall be; a volume that is so already is not written. One that fails does not keep the others from it.

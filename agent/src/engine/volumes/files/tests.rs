@@ -123,3 +123,19 @@ fn secrets_are_in_memory_or_nowhere() {
     super::super::discard(&folders, &app).expect("discarded");
     assert!(!secret.exists() && !plain.exists() && !memory_home(&folders).expect("a path").exists());
 }
+
+#[test]
+fn what_somebody_else_made_first_holds_no_secret() {
+    let root = tempfile::tempdir().expect("a folder");
+    let path = root.path().join("skerry");
+    owned(&path).expect("made");
+    owned(&path).expect("its own");
+    for mode in [0o755, 0o770, 0o701] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
+        assert!(matches!(owned(&path), Err(VolumeError::NotPrivate { .. })), "{mode:o}");
+    }
+    let link = root.path().join("link");
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).expect("set");
+    symlink(&path, &link).expect("linked");
+    assert!(matches!(owned(&link), Err(VolumeError::NotPrivate { .. })));
+}
