@@ -1,8 +1,8 @@
 //! Which nodes an app runs on. A pure function of the EdgeApps and the EdgeNodes: there is no object per app and node. What is
 //! already "there" on a node is what its object's status says, so that every controller comes to the same.
 //!
-//! [`board`] keeps the answer for all apps and nodes and works out anew only what a change concerns; [`standing`] judges one pair,
-//! [`choose`] takes the nodes of apps with a number of replicas, [`admit`] holds requests against what a node has.
+//! `board` keeps the answer for all apps and nodes and works out anew only what a change concerns; `standing` judges one pair,
+//! `choose` takes the nodes of apps with a number of replicas, `admit` holds requests against what a node has.
 
 mod admit;
 mod amounts;

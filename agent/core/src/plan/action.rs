@@ -100,7 +100,7 @@ impl Action {
         }
     }
 
-    /// The step that the executor announces and [`Memory`] records.
+    /// The step that the executor announces and `Memory` records.
     pub fn step(&self) -> Step {
         match self {
             Action::Pull { role, hash, image, auths: _, why: _ } => {

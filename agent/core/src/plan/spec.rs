@@ -17,7 +17,7 @@ pub struct Projection {
     /// The group that owns the files.
     pub fs_group: Option<u32>,
     pub volumes: Vec<ProjectedVolume>,
-    /// Fingerprint of all of it: what [`Memory`] remembers as written.
+    /// Fingerprint of all of it: what `Memory` remembers as written.
     pub digest: SpecHash,
 }
 
