@@ -151,7 +151,15 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
     let manifest_dir = flags.manifest_dir.or(file.manifest_dir).unwrap_or_else(|| DEFAULT_MANIFESTS.into());
     let devices = file.devices.into_iter().map(|(name, GivenDevice(device))| (name, device));
     let devices: BTreeMap<String, Device> = devices.collect();
-    let own = [Some(state_dir.clone()), store_key.clone(), Some(manifest_dir.clone()), Some(path.to_owned())];
+    let admin_socket = flags.admin_socket.or(file.admin_socket);
+    let own = [
+        Some(state_dir.clone()),
+        store_key.clone(),
+        Some(manifest_dir.clone()),
+        Some(path.to_owned()),
+        admin_socket.clone(),
+        file.seccomp_folder.clone(),
+    ];
     let lie = Lie {
         docker_socket: &docker_socket,
         own: own.into_iter().flatten().collect(),
@@ -167,7 +175,7 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         labels,
         store_key,
         manifest_dir,
-        admin_socket: flags.admin_socket.or(file.admin_socket),
+        admin_socket,
         seccomp_folder: file.seccomp_folder,
         app_names: file.app_names.into(),
         devices,

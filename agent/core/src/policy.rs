@@ -79,6 +79,15 @@ pub struct Policy {
     pub agent_folders: Vec<PathBuf>,
 }
 
+/// Whoever has one of these is root on the box: Docker's, and those of the containerd below it.
+const ENGINE_SOCKETS: [&str; 5] = [
+    "/var/run/docker.sock",
+    "/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/docker/containerd/containerd.sock",
+    "/var/run/docker/containerd/containerd.sock",
+];
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -94,7 +103,7 @@ impl Default for Policy {
             seccomp_unconfined: false,
             seccomp_profiles: false,
             devices: BTreeSet::new(),
-            docker_sockets: ["/var/run/docker.sock", "/run/docker.sock"].map(PathBuf::from).into(),
+            docker_sockets: ENGINE_SOCKETS.map(PathBuf::from).into(),
             agent_folders: Vec::new(),
         }
     }
@@ -167,13 +176,20 @@ impl Policy {
     }
 
     fn judge_image(&self, field: &str, image: &str) -> Result<(), Refusal> {
-        if self.registries.is_empty() || self.registries.iter().any(|pattern| pattern.matches(image)) {
+        let is_id = image::is_id(image);
+        let listed = || !is_id && self.registries.iter().any(|pattern| pattern.matches(image));
+        if self.registries.is_empty() || listed() {
             return Ok(());
         }
         Err(Refusal {
             rule: "policy.registries".to_owned(),
             field: format!("{field}.image"),
-            why: format!("{image} comes from {}, which is not in the list", image::origin(image)),
+            why: match is_id {
+                true => format!(
+                    "{image} may be the id of any image on the box; a name needs a tag, such as {image}:latest"
+                ),
+                false => format!("{image} comes from {}, which is not in the list", image::origin(image)),
+            },
         })
     }
 

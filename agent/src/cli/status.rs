@@ -95,7 +95,9 @@ fn table(report: &Report, wide: bool, now: Timestamp) -> String {
 
 /// Without line breaks.
 pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    // What a container says must not move the reader's cursor.
+    let plain = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "\u{fffd}");
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn node_line(node: &NodeReport, now: Timestamp) -> String {

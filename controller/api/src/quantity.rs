@@ -7,8 +7,16 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The grammar, as Kubernetes' own CRDs publish it, without a sign: no quantity of ours can be negative.
-const PATTERN: &str = r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?([0-9]+)))?$";
+/// The grammar of Kubernetes' own CRDs, without a sign, as no quantity of ours can be negative, and with bounds: any two of these can be
+/// brought to one scale in 128 bits, which is what evaluators of CEL compare them in.
+const PATTERN: &str = concat!(
+    r"^(",
+    r"(([0-9]{1,15}(\.[0-9]{0,6})?)|(\.[0-9]{1,6}))([kMGT]|[KMGT]i|[eE]\+?([0-9]|1[0-2]))?",
+    r"|[0-9]{1,4}(\.[0-9]{0,3})?[PE]i?",
+    r"|[0-9]{1,18}(\.[0-9]{0,3})?m",
+    r"|[0-9]{1,18}([un]|[eE]-[0-9])?",
+    r")$"
+);
 /// Longest text of a quantity.
 const LENGTH_MAX: usize = 32;
 
@@ -167,6 +175,21 @@ mod tests {
         assert_eq!(units("100m"), Ok(1));
         assert_eq!(units("0"), Ok(0));
         assert_eq!(units("8Ei"), Ok(8 << 60));
+    }
+
+    #[test]
+    fn the_schemas_pattern_takes_what_can_be_compared() {
+        let pattern = regex::Regex::new(PATTERN).expect("a pattern");
+        for text in
+            ["100m", "0.5", ".5", "1.5Gi", "128Mi", "1e3", "1E3", "2E", "8Ei", "1u", "1n", "1e-3", "0"]
+        {
+            assert!(pattern.is_match(text), "{text}");
+        }
+        for text in
+            ["1e300", "1e2000000000", "99999999999999999999999E", "170141183460469231731687303715E", "-1"]
+        {
+            assert!(!pattern.is_match(text), "{text}");
+        }
     }
 
     #[test]

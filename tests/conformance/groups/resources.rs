@@ -86,6 +86,12 @@ containers:
         .inspects("main", "/HostConfig/LogConfig/Config/max-size", "10m")
         .inspects("main", "/HostConfig/LogConfig/Config/max-file", "3"),
         Case::refused(
+            "an_amount_has_a_bound",
+            "kubectl explain pod.spec.containers.resources: Limits; no number may be greater than 2^63-1 in magnitude",
+            "{containers: [{name: main, resources: {requests: {cpu: 1n}, limits: {cpu: 1e300}}}]}",
+            &["limits", "cpu"],
+        ),
+        Case::refused(
             "no_request_is_larger_than_its_limit",
             "Pod validation: spec.containers[0].resources.requests: Invalid value: must be less than or equal to cpu limit",
             "{containers: [{name: main, resources: {limits: {cpu: 100m}, requests: {cpu: 200m}}}]}",

@@ -50,6 +50,12 @@ impl RegistryPattern {
     }
 }
 
+/// True if Docker would look for an image with this id on the box, wherever that came from. A tag makes a name of every other text.
+pub(super) fn is_id(image: &str) -> bool {
+    let digits = image.strip_prefix("sha256:").unwrap_or(image);
+    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 /// The registry that an image comes from.
 pub(super) fn origin(image: &str) -> String {
     split(image).0
@@ -64,7 +70,14 @@ fn canonical(host: &str) -> String {
 fn split(image: &str) -> (String, String) {
     let image = image.split('@').next().unwrap_or_default();
     let (host, rest) = match image.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (canonical(first), rest),
+        // No name on a registry has capitals: Docker, too, takes them for a host's.
+        Some((first, rest))
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.chars().any(|c| c.is_ascii_uppercase()) =>
+        {
+            (canonical(first), rest)
+        }
         Some(_) | None => (DOCKER_HUB.to_owned(), image),
     };
     let tag = rest.rfind(':').filter(|colon| rest.rfind('/').is_none_or(|slash| slash < *colon));

@@ -181,6 +181,7 @@ fn a_list_of_paths_is_read_by_parts_and_never_reaches_what_is_root() {
 #[test]
 fn images_come_from_listed_registries_alone() {
     let digest = format!("ghcr.io/acme/web@sha256:{}", "0".repeat(64));
+    let id = format!("sha256:{}", "b".repeat(64));
     for (pattern, name, allowed) in [
         ("docker.io", "busybox", true),
         ("docker.io", "busybox:1", true),
@@ -188,6 +189,10 @@ fn images_come_from_listed_registries_alone() {
         ("docker.io", "docker.io/library/busybox", true),
         ("index.docker.io", "busybox", true),
         ("docker.io", "index.docker.io/library/busybox", true),
+        ("docker.io", "EVIL/web:1", false),
+        ("docker.io", "b8364d14cec8", false),
+        ("docker.io", "beef", false),
+        ("docker.io", "beef:1", true),
         ("docker.io/library", "busybox:1", true),
         ("docker.io/library", "acme/web", false),
         ("docker.io", "registry.example/busybox", false),
@@ -203,6 +208,7 @@ fn images_come_from_listed_registries_alone() {
         ("*.example.com", "example.com/web", false),
         ("*.example.com", "evilexample.com/web", false),
         ("REGISTRY.example", "registry.example/web", true),
+        ("docker.io", id.as_str(), false),
     ] {
         let policy = policy(|policy| policy.registries = vec![pattern.parse().expect("a pattern")]);
         let judged = policy.judge(&app(|spec| {
