@@ -241,8 +241,8 @@ fn source(
         Volume::Files { secret, files: _ } => files::folder(folders, &spec.app, &mount.name, *secret)
             .and_then(|path| if path.is_dir() { Ok(path) } else { Err(VolumeError::NotThere { path }) }),
         Volume::Memory { size } => match memory {
-            Some(mounted) => Ok(mounted),
-            None => {
+            Some(mounted) if !mount.sub_path.is_empty() => Ok(mounted),
+            Some(_) | None => {
                 return memory_volume(folders, spec, mount, *size)
                     .map_err(|error| error.of_volume(&mount.name));
             }

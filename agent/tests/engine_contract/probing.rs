@@ -268,7 +268,8 @@ async fn not_all_are_asked_at_once_and_none_is_forgotten() {
         told.insert(probed.expect("it runs").id);
     }
     let most = most.load(Ordering::Relaxed);
-    assert!((32..=80).contains(&most), "{most} at once");
+    // The server hears of an end a little later than the client.
+    assert!((32..=110).contains(&most), "{most} at once");
 }
 
 #[tokio::test]

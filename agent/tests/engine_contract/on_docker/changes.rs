@@ -138,7 +138,7 @@ async fn a_hook_comes_before_the_signal_and_within_the_grace_period() {
 
     // Deaf to the signal: two seconds are always left for it.
     let mut spec = script(&bed.spec("deaf"), "trap '' TERM; while :; do sleep 0.1; done");
-    spec.grace_seconds = 0;
+    spec.grace_seconds = 1;
     bed.runs(&docker, &spec).await;
     let (took, code) = stop(&bed, &docker, &spec, None).await;
     assert!(
