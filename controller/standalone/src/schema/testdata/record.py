@@ -42,13 +42,16 @@ def main():
             with urllib.request.urlopen(request, context=context) as answer:
                 return answer.status, answer.headers.get_all("Warning") or [], json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            return error.code, error.headers.get_all("Warning") or [], json.loads(error.read())
+            text = error.read()
+            # A kind that is not served yet is answered in plain text.
+            body = json.loads(text) if text.startswith(b"{") else {"message": text.decode()}
+            return error.code, error.headers.get_all("Warning") or [], body
 
     kubectl = subprocess.check_output([ROOT / "tests/kube/assets.sh"], text=True).strip() + "/kubectl"
     for file in [ROOT / "deploy/crds", HERE / "widgets.json"]:
         subprocess.check_call([kubectl, "--kubeconfig", kubeconfig, "apply", "--server-side", "-f", file], stdout=sys.stderr)
     for _ in range(100):
-        if call("GET", KINDS["Widget"][1])[0] == 200 and call("GET", KINDS["EdgeNode"][1])[0] == 200:
+        if all(call("GET", KINDS[kind][1])[0] == 200 for kind in ["Widget", "EdgeApp", "EdgeNode"]):
             break
         time.sleep(0.1)
 
