@@ -520,6 +520,9 @@ impl<E: Engine> Supervisor<E> {
         let changed = |app: &AppKey| before.and_then(|old| old.get(app)) != desired.apps.get(app);
         self.lists.iter().filter(|(app, _)| changed(app)).for_each(|(_, list)| list.outdated.cancel());
         let changed: BTreeSet<_> = desired.apps.keys().filter(|app| changed(app)).cloned().collect();
+        if let (Some(before), Some(observed)) = (&self.desired, &self.observed) {
+            self.memory.supersede(before, observed);
+        }
         (self.desired, self.fresh) = (Some(Arc::new(desired)), false);
         self.report_due = true;
         self.plan_ahead(&changed);

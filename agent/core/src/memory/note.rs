@@ -52,7 +52,7 @@ impl Memory {
         self.note_networks(world);
         self.note_success(world);
         self.note_names(world);
-        self.note_graces(desired, world);
+        self.supersede(desired, observed);
         self.forget(desired, world);
         self.note_complete(desired, world, now);
     }
@@ -143,7 +143,9 @@ impl Memory {
         }
     }
 
-    fn note_graces(&mut self, desired: &Desired, world: &World) {
+    /// Another set is to take this one's place: what can be changed in place is remembered as it was asked for last.
+    pub fn supersede(&mut self, desired: &Desired, observed: &Observed) {
+        let Observed::Known(world) = observed else { return };
         for (id, container) in &world.containers {
             let Some(owner) = container.ownership() else { continue };
             let Some(DesiredApp::Valid(app)) = desired.apps.get(&owner.app) else { continue };
