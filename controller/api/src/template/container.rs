@@ -71,6 +71,16 @@ pub struct Container {
     /// Folder that the command starts in. Default: the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self == '' || self.startsWith('/')",
+            "message": "must be an absolute path: it begins with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub working_dir: Option<String>,
 
     /// Environment variables from every key of ConfigMaps and Secrets. Later ones win; env wins over all of them.
@@ -102,6 +112,16 @@ pub struct Container {
     /// File in the container whose content becomes the message of its end. Default: /dev/termination-log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.startsWith('/')",
+            "message": "must be an absolute path: it begins with '/'"
+        },
+        {
+            "rule": "!('/' + self + '/').contains('/../')",
+            "message": "must not contain '..'"
+        }
+    ]))]
     pub termination_message_path: Option<String>,
 
     /// File: the message of the end is the file's content. FallbackToLogsOnError: if that is empty and the container failed, the

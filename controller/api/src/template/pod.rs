@@ -52,6 +52,16 @@ use crate::names;
         "rule": "!has(self.hostPID) || !self.hostPID || !has(self.shareProcessNamespace) || !self.shareProcessNamespace",
         "message": "shareProcessNamespace and hostPID cannot both be enabled",
         "fieldPath": ".shareProcessNamespace"
+    },
+    {
+        "rule": "!has(self.hostNetwork) || !self.hostNetwork || !has(self.securityContext) || !has(self.securityContext.sysctls) || self.securityContext.sysctls.all(s, !s.name.startsWith('net.') && !s.name.startsWith('net/'))",
+        "message": "settings of net may not be specified when hostNetwork is true: they would change the whole box",
+        "fieldPath": ".securityContext.sysctls"
+    },
+    {
+        "rule": "!has(self.hostIPC) || !self.hostIPC || !has(self.securityContext) || !has(self.securityContext.sysctls) || self.securityContext.sysctls.all(s, s.name.startsWith('net.') || s.name.startsWith('net/'))",
+        "message": "settings of kernel and fs.mqueue may not be specified when hostIPC is true: they would change the whole box",
+        "fieldPath": ".securityContext.sysctls"
     }
 ]))]
 pub struct PodSpec {

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::Quantity;
+use crate::quantity::PATTERN;
 
 /// Processor time, in cores.
 pub const CPU: &str = "cpu";
@@ -17,17 +18,20 @@ pub const DEVICE_PREFIX: &str = "skerry.dev/";
 /// Most resources in one list: cpu, memory and far more kinds of devices than a box has.
 const RESOURCES_MAX: usize = 32;
 
+/// What an amount may be, where one is not.
+const QUANTITIES: &str = "an amount must be a quantity, such as 500m, 2, 0.5 or 128Mi: not negative, with at most 20 digits before the point (11 with k to Gi or an exponent, 2 with T to Ei or an exponent over 9) and 9 after it, and an exponent of -9 to 18";
+
 /// What a container may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "!has(self.requests) || !has(self.limits) || !('cpu' in self.requests) || !('cpu' in self.limits) || !isQuantity(string(self.requests['cpu'])) || !isQuantity(string(self.limits['cpu'])) || quantity(string(self.requests['cpu'])).compareTo(quantity(string(self.limits['cpu']))) <= 0",
+        "rule": within_limit(CPU),
         "message": "the cpu request must be less than or equal to the cpu limit",
         "fieldPath": ".requests"
     },
     {
-        "rule": "!has(self.requests) || !has(self.limits) || !('memory' in self.requests) || !('memory' in self.limits) || !isQuantity(string(self.requests['memory'])) || !isQuantity(string(self.limits['memory'])) || quantity(string(self.requests['memory'])).compareTo(quantity(string(self.limits['memory']))) <= 0",
+        "rule": within_limit(MEMORY),
         "message": "the memory request must be less than or equal to the memory limit",
         "fieldPath": ".requests"
     }
@@ -42,11 +46,15 @@ pub struct ResourceRequirements {
             "message": "resources are cpu, memory and skerry.dev/<device>; Docker cannot limit others, such as ephemeral-storage"
         },
         {
-            "rule": "!('memory' in self) || !isQuantity(string(self['memory'])) || quantity(string(self['memory'])).compareTo(quantity('6Mi')) >= 0",
+            "rule": each_is_quantity(),
+            "message": QUANTITIES
+        },
+        {
+            "rule": at_least(MEMORY, "6Mi"),
             "message": "memory must be at least 6Mi, the smallest limit that Docker accepts"
         },
         {
-            "rule": "!('cpu' in self) || !isQuantity(string(self['cpu'])) || quantity(string(self['cpu'])).compareTo(quantity('10m')) >= 0",
+            "rule": at_least(CPU, "10m"),
             "message": "cpu must be at least 10m, the smallest limit that the kernel accepts"
         }
     ]))]
@@ -57,9 +65,42 @@ pub struct ResourceRequirements {
         {
             "rule": "self.all(k, k == 'cpu' || k == 'memory' || k.startsWith('skerry.dev/'))",
             "message": "resources are cpu, memory and skerry.dev/<device>; Docker cannot limit others, such as ephemeral-storage"
+        },
+        {
+            "rule": each_is_quantity(),
+            "message": QUANTITIES
         }
     ]))]
     pub requests: Option<ResourceList>,
+}
+
+/// CEL: an amount is one that `quantity` takes and compares. A server runs rules on what the pattern of the schema refuses, too.
+fn is_quantity(amount: &str) -> String {
+    format!("string({amount}).matches('{PATTERN}')")
+}
+
+/// The rule of a list that its amounts are quantities.
+fn each_is_quantity() -> String {
+    format!("self.all(k, {})", is_quantity("self[k]"))
+}
+
+/// The rule of a list that an amount, if it is given, is not below another.
+fn at_least(resource: &str, least: &str) -> String {
+    let own = format!("self['{resource}']");
+    format!(
+        "!('{resource}' in self) || !{} || quantity(string({own})).compareTo(quantity('{least}')) >= 0",
+        is_quantity(&own)
+    )
+}
+
+/// The rule that the request of a resource is not above its limit, if both are given.
+fn within_limit(resource: &str) -> String {
+    let (request, limit) = (format!("self.requests['{resource}']"), format!("self.limits['{resource}']"));
+    format!(
+        "!has(self.requests) || !has(self.limits) || !('{resource}' in self.requests) || !('{resource}' in self.limits) || !{} || !{} || quantity(string({request})).compareTo(quantity(string({limit}))) <= 0",
+        is_quantity(&request),
+        is_quantity(&limit)
+    )
 }
 
 /// Amounts by resource: cpu, memory and `skerry.dev/<name>`.

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::word_enum;
 
+/// The shape of capabilities' names. Which ones there are is known to the checks.
+const CAPABILITIES_RULE: &str = "self.all(c, c.matches('^[A-Z_]+$') && !c.startsWith('CAP_'))";
+const CAPABILITIES_MESSAGE: &str =
+    "a capability is written in capitals and without CAP_, such as NET_ADMIN, or ALL";
+
 /// Users, groups and kernel settings of all containers of an app.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -83,10 +88,18 @@ pub struct Capabilities {
     /// Added, such as NET_ADMIN, or ALL. Each needs the box's owner to allow it: policy.capabilities in agent.toml.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": CAPABILITIES_RULE,
+        "message": CAPABILITIES_MESSAGE
+    }]))]
     pub add: Vec<String>,
     /// Taken away, such as NET_RAW, or ALL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": CAPABILITIES_RULE,
+        "message": CAPABILITIES_MESSAGE
+    }]))]
     pub drop: Vec<String>,
 }
 

@@ -577,6 +577,8 @@ fn resources_are_known_and_requests_fit_into_limits() {
         In::Container,
         &[
             (resources(json!({"limits": {"cpu": "fast"}})), "resources.limits[cpu]", "is not a quantity"),
+            (resources(json!({"limits": {"cpu": "1e300"}})), "resources.limits[cpu]", "is too large"),
+            (resources(json!({"limits": {"memory": "1e-300"}})), "resources.limits[memory]", "is too fine"),
             (
                 resources(json!({"limits": {"memory": "99999999Ti"}})),
                 "resources.limits[memory]",

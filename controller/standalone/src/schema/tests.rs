@@ -12,7 +12,7 @@ use super::{Schema, defaults, prune, typed};
 use crate::decode::{Media, decode, settle_numbers};
 use crate::meta::cause::refusal;
 use crate::resource::{Origin, Resource};
-use crate::status::ApiError;
+use crate::status::{ApiError, Cause};
 
 /// Both refuse, in other words: Go's parser of YAML or of times has its own, or names what no schema knows.
 const OTHER_WORDS: &[&str] = &[
@@ -28,7 +28,6 @@ const OTHER_WORDS: &[&str] = &[
     "missing kind",
     "empty object",
     "built-in: bad time",
-    "EdgeApp: bad limits",
 ];
 
 /// What is known to differ, or is not for this crate's schema code to answer.
@@ -330,5 +329,83 @@ fn every_exception_is_a_case() {
     let recorded = testdata("recorded.json");
     for name in OTHER_WORDS.iter().chain(DIFFERENT) {
         assert!(recorded.get(name).is_some(), "{name} is no case");
+    }
+}
+
+/// What is wrong with an app whose only container has these fields besides.
+fn of_container(app: &Kind, fields: &Value) -> Vec<Cause> {
+    let mut container = json!({"name": "a", "image": "x:1"});
+    for (name, field) in fields.as_object().unwrap() {
+        container[name] = field.clone();
+    }
+    let object = json!({
+        "apiVersion": "skerry.dev/v1alpha1", "kind": "EdgeApp", "metadata": {"name": "a"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    });
+    app.validator.as_ref().unwrap().check(&[], &object, None)
+}
+
+#[test]
+fn an_amount_that_cannot_be_compared_is_refused_with_a_reason() {
+    let app = &kinds()["EdgeApp"];
+    let huge = [
+        "1e300",
+        "1e2000000000",
+        "1e-2000000000",
+        ".1e-2147483648",
+        "99999999999999999999999E",
+        "170141183460469231731687303715E",
+        "100Ei",
+    ];
+    for (resource, small) in [("cpu", "1n"), ("memory", ".000000001n")] {
+        for amount in huge {
+            for (limit, request) in [(amount, small), (small, amount)] {
+                let causes = of_container(
+                    app,
+                    &json!({"resources": {"limits": {resource: limit}, "requests": {resource: request}}}),
+                );
+                let said = causes.iter().any(|cause| cause.message.contains("must be a quantity"));
+                assert!(said, "{resource} {limit} {request}: {causes:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_and_the_smallest_amounts_compare() {
+    let app = &kinds()["EdgeApp"];
+    let largest =
+        ["99999999999999999999", "99.999999999Ei", "99999999999.999999999Gi", "99e18", "99999999999e9"];
+    for largest in largest {
+        for smallest in ["1n", "0.000000001n", "1e-9", "0.000000001e-9"] {
+            let list = |cpu: &str| json!({"cpu": cpu, "memory": cpu});
+            let fits = of_container(
+                app,
+                &json!({"resources": {"limits": list(largest), "requests": list(smallest)}}),
+            );
+            assert!(fits.is_empty(), "{largest} {smallest}: {fits:?}");
+            let exceeds = of_container(
+                app,
+                &json!({"resources": {"limits": list(smallest), "requests": list(largest)}}),
+            );
+            let said = |text: &str| exceeds.iter().any(|cause| cause.message.contains(text));
+            assert!(
+                said("the memory request must be less than or equal"),
+                "{largest} {smallest}: {exceeds:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ordinary_amounts_pass() {
+    let app = &kinds()["EdgeApp"];
+    for cpu in [json!("100m"), json!("0.5"), json!(2), json!("1e3"), json!("2E")] {
+        let resources = json!({"resources": {"limits": {"cpu": cpu}, "requests": {"cpu": "10m"}}});
+        assert!(of_container(app, &resources).is_empty(), "{cpu}");
+    }
+    for memory in ["1.5Gi", "128Mi", "16384516Ki", "128974848", "129e6", "129M", "2E"] {
+        let resources = json!({"resources": {"limits": {"memory": memory}, "requests": {"memory": "8Mi"}}});
+        assert!(of_container(app, &resources).is_empty(), "{memory}");
     }
 }
