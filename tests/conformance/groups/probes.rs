@@ -210,7 +210,7 @@ containers:
                 restarted(&app).await?;
                 eventually("each run before had three failures", || async {
                     let looks: u32 = app.logs("main").await?.trim().parse()?;
-                    ensure!(looks > 0 && looks % 3 == 0, "{looks}");
+                    ensure!(looks > 0 && looks.is_multiple_of(3), "{looks}");
                     Ok::<_, anyhow::Error>(())
                 })
                 .await
