@@ -198,12 +198,13 @@ containers:
             "kubectl explain pod.spec.containers.livenessProbe.failureThreshold: Minimum consecutive failures for the probe to be considered failed after having \
              succeeded",
             async |scene| {
+                // Time enough for each look to leave its line, also on a machine that is busy: a look that is cut off counts as a failure.
                 let pod = r#"
 volumes: [{name: notes, emptyDir: {}}]
 containers:
 - name: main
   command: [sh, -c, 'wc -l < /notes/looks; exec sleep 600']
-  livenessProbe: {exec: {command: [sh, -c, 'echo x >> /notes/looks; false']}, periodSeconds: 1, failureThreshold: 3}
+  livenessProbe: {exec: {command: [sh, -c, 'echo x >> /notes/looks; false']}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 3}
   volumeMounts: [{name: notes, mountPath: /notes}]
 "#;
                 let app = scene.apply(APP, pod).await?;
