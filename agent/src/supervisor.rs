@@ -20,7 +20,7 @@ use skerry_agent_core::{
     Observed, Outcome, Plan, Secrets, Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
-use skerry_terms::{AppKey, Chain};
+use skerry_terms::{AppKey, Chain, Problem, ProblemKind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,6 +59,11 @@ pub enum Event {
     },
     /// The disk answered.
     Saved(Saved),
+    /// Something is wrong with the box itself, or no longer is.
+    Problem {
+        kind: ProblemKind,
+        problem: Option<Problem>,
+    },
     /// The box's own apps have changed.
     Local(LocalSet),
     /// The moment has come that a plan or a retry waited for.
@@ -203,6 +208,7 @@ impl<E: Engine> Supervisor<E> {
                 self.saves.ended();
                 input.into_iter().for_each(|input| self.input(input));
             }
+            Event::Problem { kind, problem } => self.link.problem(kind, problem),
             Event::Local(local) => {
                 self.wants.set_local(local);
                 self.enforce();
@@ -595,5 +601,6 @@ pub(crate) fn unknown_health() -> wire::NodeHealth {
         docker_ready: false,
         docker_message: "docker was not asked yet".to_owned(),
         docker_version: String::new(),
+        problems: Some(wire::NodeProblems::default()),
     }
 }

@@ -61,6 +61,9 @@ pub const DEVICES_MAX: usize = 64;
 /// [`REPORT_FRAME_MAX`].
 pub const STATUS_APPS_PER_FRAME: usize = 3;
 
+/// A word that is not a message: versions, ids, reasons.
+pub const WORD_MAX: usize = 256;
+
 /// A message for people: a registry's or Docker's words, cut to what fits a status and an Event.
 pub const MESSAGE_MAX: usize = 1024;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use skerry_agent_core::{AppStatus, ContainerStatus, Kind, UnitState, WallMillis};
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, Problem, ProblemKind};
 
 use crate::supervisor::{NodeStanding, Source, Standing, Standings};
 
@@ -33,9 +33,22 @@ pub struct NodeReport {
     pub docker_version: String,
     /// Why Docker is not ready, and what to do. Empty when it is.
     pub docker_message: String,
+    /// What is wrong with the box.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ProblemReport>,
     /// What is wrong with static manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifest_problems: Vec<String>,
+}
+
+/// One thing that is wrong with the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemReport {
+    /// `DiskPressure`, `MemoryPressure`, `StateProblem` or `ClockSkewed`.
+    pub kind: String,
+    pub reason: String,
+    pub message: String,
 }
 
 /// One app.
@@ -107,7 +120,13 @@ pub(super) fn report(
     apps: &Standings,
     manifest_problems: Vec<String>,
 ) -> Report {
-    let NodeStanding { docker_ready, docker_version, docker_message, connected, connected_changed } = node;
+    let NodeStanding { docker_ready, docker_version, docker_message, problems, connected, connected_changed } =
+        node;
+    let problem = |(kind, Problem { reason, message }): (&ProblemKind, &Problem)| ProblemReport {
+        kind: kind.to_string(),
+        reason: reason.clone(),
+        message: message.clone(),
+    };
     Report {
         node: NodeReport {
             name: name.to_owned(),
@@ -118,6 +137,7 @@ pub(super) fn report(
             docker_ready: *docker_ready,
             docker_version: docker_version.clone(),
             docker_message: docker_message.clone(),
+            problems: problems.iter().map(problem).collect(),
             manifest_problems,
         },
         apps: apps.iter().map(|(key, standing)| app(key, standing)).collect(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Output, StatusArgs};
 use crate::admin::candidates;
 use crate::admin::client::{Agent, CallError};
-use crate::admin::view::{AppReport, NodeReport, Report};
+use crate::admin::view::{AppReport, NodeReport, ProblemReport, Report};
 use crate::config::Config;
 
 /// The exit code when something is not ready.
@@ -113,6 +113,9 @@ fn node_line(node: &NodeReport, now: Timestamp) -> String {
         true => text += &format!(" · docker {}\n", node.docker_version),
         false => text += &format!(" · docker is not ready: {}\n", one_line(&node.docker_message)),
     }
+    for ProblemReport { kind, reason, message } in &node.problems {
+        text += &format!("{kind}: {reason}: {}\n", one_line(message));
+    }
     for problem in &node.manifest_problems {
         text += &format!("manifest {}\n", one_line(problem));
     }
@@ -195,6 +198,7 @@ mod tests {
                 docker_ready: true,
                 docker_version: "28.0.1".to_owned(),
                 docker_message: String::new(),
+                problems: Vec::new(),
                 manifest_problems: Vec::new(),
             },
             apps: vec![app("db", false), app("web", true)],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skerry_agent_core::{AppStatus, Outgoing, WallMillis};
 use skerry_proto::wire;
-use skerry_terms::{AppKey, NodeName, Phase};
+use skerry_terms::{AppKey, NodeName, Phase, Problem, ProblemKind, Problems};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
@@ -65,6 +65,8 @@ pub(super) struct Link {
     greeting: Greeting,
     standing: Option<Standing>,
     health: wire::NodeHealth,
+    /// What is wrong with the box; also in `health`.
+    problems: Problems,
     /// Whether the controller has greeted on the link that stands, and when that last changed.
     greeted: (bool, Option<WallMillis>),
     /// Each app's last status, and when it began.
@@ -86,6 +88,7 @@ impl Link {
             greeting,
             standing: None,
             health: super::unknown_health(),
+            problems: Problems::new(),
             greeted: (false, None),
             since: BTreeMap::new(),
         }
@@ -109,9 +112,11 @@ impl Link {
 
     /// How the box stands, for whoever asks on the box itself.
     pub fn node_standing(&self) -> NodeStanding {
-        let wire::NodeHealth { docker_ready, docker_message, docker_version } = self.health.clone();
+        let wire::NodeHealth { docker_ready, docker_message, docker_version, problems: _ } =
+            self.health.clone();
         let (connected, connected_changed) = self.greeted;
-        NodeStanding { docker_ready, docker_version, docker_message, connected, connected_changed }
+        let problems = self.problems.clone();
+        NodeStanding { docker_ready, docker_version, docker_message, problems, connected, connected_changed }
     }
 
     /// Ends the link; the uplink dials again later.
@@ -129,6 +134,25 @@ impl Link {
         if ready {
             self.health.docker_version = version;
         }
+    }
+
+    /// Something is wrong with the box, or no longer is.
+    pub fn problem(&mut self, kind: ProblemKind, problem: Option<Problem>) {
+        let known = self.problems.get(&kind);
+        if known == problem.as_ref() {
+            return;
+        }
+        match problem {
+            Some(problem) => {
+                warn!("{kind}: {}: {}", problem.reason, problem.message);
+                self.problems.insert(kind, problem);
+            }
+            None => {
+                info!("{kind} is over");
+                self.problems.remove(&kind);
+            }
+        }
+        self.health.problems = Some((&self.problems).into());
     }
 
     /// A look works again, on an engine that never went away.

@@ -9,10 +9,7 @@ use skerry_controller_core::node_status::Docker;
 use skerry_controller_core::placement::Labels;
 use skerry_controller_core::session::{Held, Input, Outcome};
 use skerry_proto::{WireError, app_key, caps, wire};
-use skerry_terms::{AppKey, Digest, NameError, NodeName, Phase};
-
-/// Longest word that is not a message: versions, ids, reasons.
-const WORD_MAX: usize = 256;
+use skerry_terms::{AppKey, Digest, NameError, NodeName, Phase, Problems};
 
 /// A checked frame.
 #[derive(Debug)]
@@ -46,6 +43,8 @@ pub struct Report {
     pub apps: Vec<(AppKey, Option<AppReport>)>,
     /// Docker, and its version. Absent when the report does not speak of it.
     pub docker: Option<(Docker, String)>,
+    /// What is wrong with the box. Absent when the report does not speak of it.
+    pub problems: Option<Problems>,
 }
 
 /// What ends a session.
@@ -150,12 +149,13 @@ fn ack(ack: wire::Ack) -> Result<Input, FrameError> {
 
 fn report(status: wire::StatusReport) -> Result<Report, FrameError> {
     let wire::StatusReport { sequence: _, full, apps, health } = status;
-    let docker = health.map(|health| {
-        let wire::NodeHealth { docker_ready, docker_message, docker_version } = health;
+    let health = health.map(|health| {
+        let wire::NodeHealth { docker_ready, docker_message, docker_version, problems } = health;
         let message = caps::truncate(&docker_message, caps::MESSAGE_MAX);
         let docker = if docker_ready { Docker::Ready } else { Docker::Down { message } };
-        (docker, word(&docker_version))
+        ((docker, word(&docker_version)), problems.map(Problems::from))
     });
+    let (docker, problems) = health.unzip();
     if apps.len() > caps::APPS_MAX {
         return Err(WireError::TooLarge {
             what: "the number of apps",
@@ -165,7 +165,7 @@ fn report(status: wire::StatusReport) -> Result<Report, FrameError> {
         .into());
     }
     let apps = apps.into_iter().map(app).collect::<Result<_, _>>()?;
-    Ok(Report { full, apps, docker })
+    Ok(Report { full, apps, docker, problems: problems.flatten() })
 }
 
 fn app(status: wire::AppStatus) -> Result<(AppKey, Option<AppReport>), FrameError> {
@@ -254,7 +254,7 @@ fn last_state(termination: wire::Termination) -> LastState {
 }
 
 fn word(text: &str) -> String {
-    caps::truncate(text, WORD_MAX)
+    caps::truncate(text, caps::WORD_MAX)
 }
 
 /// A time by the box's clock, in whole seconds as Kubernetes keeps times; zero stands for none.

@@ -172,12 +172,18 @@ impl Hub {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
-        let Report { full, apps, docker } = report;
+        let Report { full, apps, docker, problems } = report;
         if let Some((docker, version)) = docker {
             if let (Some(info), false) = (&mut entry.state.info, version.is_empty()) {
                 info.docker_version = version;
             }
             entry.state.docker = docker;
+        }
+        if let Some(problems) = problems {
+            if let Some(object) = &entry.object {
+                self.out.announce_problems(name, &object.uid, entry.state.problems.as_ref(), &problems);
+            }
+            entry.state.problems = Some(problems);
         }
         let mut changed: Vec<AppKey> = apps.iter().map(|(key, _)| key.clone()).collect();
         let mut full_report = entry.live.as_ref().map_or(FullReport::Absent, |live| live.full_report);

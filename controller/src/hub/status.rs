@@ -5,7 +5,7 @@ use skerry_controller_core::aggregate::{NodeView, Unplaced, app_status};
 use skerry_controller_core::node_status::node_status;
 use skerry_controller_core::placement::Verdict;
 use skerry_controller_core::settled::{Write, app_write, node_write};
-use skerry_terms::{AppKey, NodeName, reasons};
+use skerry_terms::{AppKey, NodeName, Problems, reasons};
 use tokio::time::Instant;
 
 use super::Hub;
@@ -214,6 +214,27 @@ impl Hub {
 impl super::Outlets {
     pub(super) fn connected(&self, name: &NodeName, uid: &str) {
         self.events.node(name, uid, false, "Connected", "a session with the node stands");
+    }
+
+    /// Tells what has newly become wrong with a box, and what no longer is.
+    pub(super) fn announce_problems(
+        &self,
+        node: &NodeName,
+        uid: &str,
+        before: Option<&Problems>,
+        now: &Problems,
+    ) {
+        let reason = |problems: Option<&Problems>, kind| {
+            problems.and_then(|problems| problems.get(&kind)).map(|problem| problem.reason.clone())
+        };
+        for (kind, problem) in now {
+            if reason(before, *kind).as_deref() != Some(&problem.reason) {
+                self.events.node(node, uid, true, &problem.reason, &format!("{kind}: {}", problem.message));
+            }
+        }
+        for kind in before.into_iter().flat_map(Problems::keys).filter(|kind| !now.contains_key(kind)) {
+            self.events.node(node, uid, false, reasons::NO_PROBLEM, &format!("{kind} is over"));
+        }
     }
 
     /// Tells an app's turning points as Events.

@@ -172,7 +172,7 @@ impl Bench {
         };
         let apps = apps.iter().map(report).collect();
         let docker = Some((Docker::Ready, String::new()));
-        self.said(agent, Said::Report(Report { full, apps, docker }));
+        self.said(agent, Said::Report(Report { full, apps, docker, problems: None }));
     }
 
     fn adopt(&mut self, agent: &Agent, update: &Update) {

@@ -66,6 +66,8 @@ reasons! {
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded";
     /// The Docker Engine does not answer.
     DOCKER_UNAVAILABLE = "DockerUnavailable";
+    /// Nothing of this kind is wrong with the box.
+    NO_PROBLEM = "NoProblem";
     /// The node has no session with the controller.
     NODE_UNREACHABLE = "NodeUnreachable";
     /// The node has taken the app over and not yet reported on it.
