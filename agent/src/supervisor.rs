@@ -350,12 +350,15 @@ impl<E: Engine> Supervisor<E> {
         let plan_now = |desired: &Desired, memory: &Memory| plan(desired, observed, memory, now);
         let plan = plan_now(desired, &self.memory);
         let Decided { rolled_back, noted } =
-            self.wants.trials().judge(desired, &plan, &self.memory, self.fresh, now);
+            self.wants.trials().judge(desired, observed, &plan, &self.memory, self.fresh, now);
         if noted {
             self.saves.notes();
         }
         self.wake_at = plan.wake_at;
         if rolled_back.is_empty() {
+            if noted {
+                self.pin_images();
+            }
             return Some(plan);
         }
         self.enforce();
@@ -368,6 +371,15 @@ impl<E: Engine> Supervisor<E> {
         }
         self.looks.want();
         Some(plan)
+    }
+
+    /// What has just proved itself is created from the same images from now on.
+    fn pin_images(&mut self) {
+        let images = self.wants.trials().images();
+        let Some(desired) = self.desired.as_ref().filter(|desired| desired.images != images) else { return };
+        self.desired = Some(Arc::new(Desired { images, ..(**desired).clone() }));
+        // The look under way asks for what was in force when it began.
+        self.looks.want();
     }
 
     /// Starts an app's list as a task of its own.

@@ -12,7 +12,7 @@ use bollard::models::{
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt, TryStreamExt, stream};
 use skerry_agent_core::{
-    ContainerId, ContainerState, Desired, DesiredApp, HostPort, ObservedContainer, Owner, Ownership,
+    ContainerId, ContainerState, Desired, DesiredApp, HostPort, ImageId, ObservedContainer, Owner, Ownership,
     PortClaim, Protocol, Resources, Role, WallMillis, World, images_to_inspect,
 };
 use skerry_terms::{AppKey, NodeName, labels};
@@ -89,9 +89,9 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .map(async |image| -> Result<_, EngineError> {
             let present = bounded(ASK_TIMEOUT, async {
                 match client.inspect_image(&image).await {
-                    Ok(_) => Ok(true),
+                    Ok(found) => Ok(Some(ImageId(found.id.unwrap_or_else(|| image.clone())))),
                     // Also what is no image's name: the pull says so in Docker's words, and only its own app fails.
-                    Err(error) if status(&error).is_some_and(|code| (400..500).contains(&code)) => Ok(false),
+                    Err(error) if status(&error).is_some_and(|code| (400..500).contains(&code)) => Ok(None),
                     Err(error) => Err(error),
                 }
             });
@@ -150,6 +150,7 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
     let mut container = ObservedContainer {
         name,
         owner,
+        image: summary.image_id.filter(|id| !id.is_empty()).map(ImageId),
         state: foreign_state(listed, created),
         ports: ports(summary.ports.unwrap_or_default()),
         host_network: false,

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use skerry_agent::engine::{Engine, EngineError, Ran, Signal};
 use skerry_agent_core::{
-    ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, Join, Observed, ObservedContainer,
-    Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World, images_to_inspect,
+    ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, ImageId, Join, Observed,
+    ObservedContainer, Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World,
+    images_to_inspect,
 };
 use skerry_terms::AppKey;
 use tokio::sync::{mpsc, watch};
@@ -27,9 +28,12 @@ pub enum Fault {
 #[derive(Debug, Default)]
 struct State {
     containers: BTreeMap<ContainerId, Entry>,
-    images: BTreeSet<String>,
+    /// What names mean.
+    images: BTreeMap<String, ImageId>,
+    /// Every image that is there, also where no name means it.
+    bits: BTreeSet<ImageId>,
     /// Images that a pull finds.
-    registry: BTreeSet<String>,
+    registry: BTreeMap<String, ImageId>,
     /// Apps that keep something beside containers.
     kept: BTreeSet<AppKey>,
     faults: VecDeque<(&'static str, Fault)>,
@@ -76,12 +80,29 @@ impl Fake {
     }
 
     pub fn has_image(&self, image: &str) {
-        self.state().images.insert(image.to_owned());
+        self.state().load(image, ImageId(format!("sha256:{image}")));
         self.changed();
     }
 
     pub fn registry_has(&self, image: &str) {
-        self.state().registry.insert(image.to_owned());
+        self.registry_means(image, &format!("sha256:{image}"));
+    }
+
+    /// From now on this name means this image at the registry.
+    pub fn registry_means(&self, image: &str, id: &str) {
+        self.state().registry.insert(image.to_owned(), ImageId(id.to_owned()));
+    }
+
+    /// The registry is gone for this image.
+    pub fn registry_forgets(&self, image: &str) {
+        self.state().registry.remove(image);
+    }
+
+    /// What the running containers were created from.
+    pub fn running_images(&self) -> Vec<Option<ImageId>> {
+        let state = self.state();
+        let alive = state.containers.values().filter(|entry| entry.container.state.is_alive());
+        alive.map(|entry| entry.container.image.clone()).collect()
     }
 
     /// The next call with this verb has this fault.
@@ -102,6 +123,7 @@ impl Fake {
         let container = ObservedContainer {
             name: name.to_owned(),
             owner: Owner::Foreign,
+            image: None,
             state: ContainerState::Running { started_at: WallMillis(0) },
             ports: Vec::new(),
             host_network: false,
@@ -179,6 +201,17 @@ impl State {
         self.containers.values_mut().find(|entry| entry.container.name == name)
     }
 
+    fn load(&mut self, name: &str, image: ImageId) {
+        self.bits.insert(image.clone());
+        self.images.insert(name.to_owned(), image);
+    }
+
+    /// The image that a name or an id means.
+    fn image(&self, reference: &str) -> Option<ImageId> {
+        let by_id = self.bits.get(&ImageId(reference.to_owned()));
+        by_id.or_else(|| self.images.get(reference)).cloned()
+    }
+
     fn port_holder(&self, wanted: &[PortClaim]) -> Option<HostPort> {
         let held = || self.containers.values().flat_map(|entry| entry.container.ports.iter());
         wanted.iter().map(|claim| claim.0).find(|port| held().any(|held| held.0.overlaps(port)))
@@ -211,7 +244,7 @@ impl Engine for Fake {
         let containers: BTreeMap<_, _> =
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
-        let images = wanted.into_iter().map(|image| (image.clone(), state.images.contains(&image))).collect();
+        let images = wanted.into_iter().map(|image| (image.clone(), state.image(&image))).collect();
         let kept = state.kept.clone();
         Observed::Known(World { containers, images, kept, ..World::default() })
     }
@@ -219,10 +252,10 @@ impl Engine for Fake {
     async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
         self.begin("pull", image).await?;
         let mut state = self.state();
-        if !state.registry.contains(image) {
+        let Some(id) = state.registry.get(image).cloned() else {
             return Err(refused(format!("manifest for {image} not found")));
-        }
-        state.images.insert(image.to_owned());
+        };
+        state.load(image, id);
         drop(state);
         self.changed();
         Ok(())
@@ -246,9 +279,12 @@ impl Engine for Fake {
                     false => Err(refused(format!("Conflict. The name {} is in use", spec.name))),
                 };
             }
-            if let Some(image) = spec.image.as_ref().filter(|image| !state.images.contains(*image)) {
-                return Err(refused(format!("No such image: {image}")));
-            }
+            let image = match &spec.image {
+                None => None,
+                Some(reference) => Some(
+                    state.image(reference).ok_or_else(|| refused(format!("No such image: {reference}")))?,
+                ),
+            };
             let joined = match &spec.join {
                 Join::Container { name } => {
                     let by_name = state
@@ -267,6 +303,7 @@ impl Engine for Fake {
             let container = ObservedContainer {
                 name: spec.name.clone(),
                 owner,
+                image,
                 state: ContainerState::Created,
                 ports: Vec::new(),
                 host_network: matches!(spec.join, Join::Host(_)),
