@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Given};
 use crate::logging::{LogFormat, LogLevel};
 use target::AppName;
+pub(crate) use target::duration;
 
 pub use exec::exec;
 pub use hand_over::{Handed, hand_over};
@@ -100,7 +101,12 @@ The file knows the same keys as the flags:
   paths = [\"/dev/video0\"]
   count = 1                                  how many containers may have it at once
   [devices.gpu]
-  gpu = true";
+  gpu = true
+  [housekeeping]                             images that go when Docker's disk fills; these are the defaults
+  image-gc = true                            false: no image is ever removed
+  image-gc-high-percent = 85                 fuller than this, images go that Skerry pulled and nobody uses
+  image-gc-low-percent = 80                  until the disk is no fuller than this
+  image-min-age = \"2m\"                     and not one that was of use so shortly before";
 
 const STATUS_HELP: &str = "\
 Examples:

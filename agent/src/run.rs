@@ -16,6 +16,7 @@ use crate::admin::{self, Desk};
 use crate::config::Config;
 use crate::decode::DEVICE_PREFIX;
 use crate::engine::{Docker, Engine as _, Folders};
+use crate::housekeeper::{self, Housekeeper, Kernel};
 use crate::manifests::{self, ManifestError, Manifests, Site};
 use crate::store::{Loaded, Store, StoreError, Stored};
 use crate::supervisor::{Greeting, Premises, Supervisor, sources};
@@ -125,7 +126,8 @@ async fn serve(
         cpu_millis: u64::from(facts.cpu_count).saturating_mul(1000),
         memory_bytes: facts.memory_bytes,
     };
-    let host = Host { ip: None, devices: config.devices, app_names: config.app_names, capacity };
+    let (devices, app_names) = (config.devices, config.app_names);
+    let host = Host { ip: None, devices, app_names, capacity, pulls_wait: None };
     let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
     // Before the supervisor takes the apps of now, so that no change is lost in between.
     let sources = sources.with_local(manifests.subscribe());
@@ -135,6 +137,16 @@ async fn serve(
         standing: taps.node(),
         apps: taps.standings(),
         manifests: manifests.clone(),
+    };
+    let keeper = Housekeeper {
+        engine: engine.clone(),
+        gauges: Kernel,
+        store: store.clone(),
+        node: greeting.node.clone(),
+        state_dir: config.state_dir.clone(),
+        rules: config.housekeeping,
+        upkeep: taps.upkeep(),
+        problems: taps.problems(),
     };
     let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
     let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
@@ -147,6 +159,7 @@ async fn serve(
     });
     let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
+    let keeper = tokio::spawn(housekeeper::run(keeper));
     tokio::select! {
         () = supervisor.run(sources) => {}
         () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
@@ -157,6 +170,7 @@ async fn serve(
         door.abort();
     }
     folder.abort();
+    keeper.abort();
     watch.abort();
     uplink.abort();
     Ok(())

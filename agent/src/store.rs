@@ -7,6 +7,7 @@
 mod format;
 mod local;
 mod lock;
+mod pulled;
 mod seal;
 mod state;
 
@@ -21,6 +22,7 @@ use tracing::warn;
 pub use format::Unreadable;
 pub use local::Local;
 use lock::Lock;
+pub use pulled::Pulled;
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

@@ -68,6 +68,8 @@ pub struct Host {
     pub app_names: AppNames,
     /// What a container without a limit may use: the whole box.
     pub capacity: Capacity,
+    /// Why no image is pulled at this moment, in words. Absent: they are.
+    pub pulls_wait: Option<String>,
 }
 
 /// How much of what the box has.

@@ -11,6 +11,7 @@ mod clock;
 mod desired;
 pub mod expand;
 mod hash;
+pub mod housekeeping;
 mod memory;
 mod observed;
 mod plan;

@@ -50,6 +50,8 @@ pub struct World {
     /// For each name or id that [`crate::images_to_inspect`] asked about: the image that it means on the box, none when it is not there. What
     /// is not in the map was not asked about.
     pub images: BTreeMap<String, Option<ImageId>>,
+    /// Containers of ours that hold an image and are never started: see [`crate::housekeeping`]. They are not among `containers`.
+    pub pins: BTreeMap<ContainerId, ImageId>,
     /// Apps with a container that Docker lists and cannot describe, and why. Nothing is done about them (A6); the others go on.
     pub unclear: BTreeMap<AppKey, String>,
     /// How many processors the box has, as Docker says. 0 when that is not known: then no limit counts as the whole box.

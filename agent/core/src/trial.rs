@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use skerry_terms::{AppKey, Digest, Payload, PayloadSet, Phase, reasons};
 
-use crate::{AppPlan, AppStatus, Desired, DesiredApp, Memory, Monotonic, Observed, Plan, ValidApp};
+use crate::housekeeping::{Held, Needed};
+use crate::{AppPlan, AppStatus, Desired, DesiredApp, ImageId, Memory, Monotonic, Observed, Plan, ValidApp};
 use images::seen;
 pub use images::{Committed, Images};
 use mark::{Mark, is_held, is_proven, is_ready, is_terminal, marks};
@@ -198,6 +199,28 @@ impl Trials {
         let images =
             runs.filter_map(|(key, course)| Some((key.clone(), course.committed.as_ref()?.images.clone())));
         images.filter(|(_, images)| !images.is_empty()).collect()
+    }
+
+    /// The images that must not be lost, those of each committed revision and of the one before it.
+    pub fn needed(&self) -> Needed {
+        let mut needed = Needed::new();
+        let mut need = |images: &mut dyn Iterator<Item = &ImageId>, held: Held| {
+            for image in images {
+                let before = needed.entry(image.clone()).or_insert(held);
+                *before = held.max(*before);
+            }
+        };
+        for committed in self.recalled.committed.values() {
+            need(&mut committed.images.values().chain(&committed.before), Held::ByContainers);
+        }
+        for course in self.courses.values() {
+            let Some(committed) = &course.committed else { continue };
+            // What runs of it may be replaced in the next moment.
+            let held = if course.trial.is_some() { Held::ByPin } else { Held::ByContainers };
+            need(&mut committed.images.values(), held);
+            need(&mut committed.before.iter(), Held::ByContainers);
+        }
+        needed
     }
 
     /// Takes in what a plan says of the apps on trial, and which images the others run from. `fresh`: the plan rests on a look that was made for

@@ -30,10 +30,8 @@ fn noted(version: u64) -> Stored {
         reason: "ProgressDeadlineExceeded".to_owned(),
         message: "was not ready".to_owned(),
     };
-    let images = Images::from([("main".parse().expect("a name"), ImageId("sha256:1".to_owned()))]);
     let committed = committed.map(|(key, payload)| {
-        let before = [ImageId("sha256:0".to_owned())].into();
-        let committed = Committed { images: images.clone(), before, ..committed_as(&key, payload) };
+        let committed = committed_as(&key, payload);
         (key, committed)
     });
     let committed = committed.into();
@@ -129,6 +127,16 @@ fn notes_are_kept_where_no_set_was_ever_received() {
     let stored = Stored { held: None, notes: Notes { committed, ..Notes::default() } };
     fixture.store.save(&stored).expect("saved");
     assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored));
+}
+
+#[test]
+fn what_is_committed_is_stored_with_its_images_and_those_before() {
+    let mut stored = noted(1);
+    for committed in stored.notes.committed.values_mut() {
+        committed.images = [("main".parse().expect("a name"), ImageId("sha256:1".to_owned()))].into();
+        committed.before = [ImageId("sha256:0".to_owned())].into();
+    }
+    assert_eq!(Stored::decode(&stored.encode(), false), Ok(stored));
 }
 
 #[test]

@@ -89,6 +89,13 @@ impl Wants {
         &mut self.trials
     }
 
+    /// Whether images are pulled, and if not, why. True if that is another answer than before.
+    pub fn hold_pulls(&mut self, why: Option<String>) -> bool {
+        let changed = self.premises.host.pulls_wait != why;
+        self.premises.host.pulls_wait = why;
+        changed
+    }
+
     pub fn set_local(&mut self, local: LocalSet) {
         self.local = local;
     }

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use skerry_agent::engine::{Engine, EngineError, Ran, Signal};
+use skerry_agent::engine::{Engine, EngineError, Ran, Signal, Storeroom};
+use skerry_agent_core::housekeeping::{Removal, StoredImage};
 use skerry_agent_core::{
     ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, ImageId, Join, Observed,
     ObservedContainer, Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World,
     images_to_inspect,
 };
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, NodeName};
 use tokio::sync::{mpsc, watch};
 
 /// What the next matching call does instead of its work.
@@ -34,6 +36,8 @@ struct State {
     bits: BTreeSet<ImageId>,
     /// Images that a pull finds.
     registry: BTreeMap<String, ImageId>,
+    /// Pins, by the id of their container.
+    pins: BTreeMap<ContainerId, ImageId>,
     /// Apps that keep something beside containers.
     kept: BTreeSet<AppKey>,
     faults: VecDeque<(&'static str, Fault)>,
@@ -91,6 +95,33 @@ impl Fake {
     /// From now on this name means this image at the registry.
     pub fn registry_means(&self, image: &str, id: &str) {
         self.state().registry.insert(image.to_owned(), ImageId(id.to_owned()));
+    }
+
+    /// The images that pins hold.
+    pub fn pinned(&self) -> Vec<ImageId> {
+        self.state().pins.values().cloned().collect()
+    }
+
+    /// `docker container prune`.
+    pub fn prune_containers(&self) {
+        {
+            let mut state = self.state();
+            state.containers.retain(|_, entry| entry.container.state.is_alive());
+            state.pins.clear();
+        }
+        self.changed();
+    }
+
+    /// `docker image prune -a`.
+    pub fn prune_images(&self) {
+        {
+            let mut state = self.state();
+            let containers = state.containers.values().filter_map(|entry| entry.container.image.clone());
+            let used: BTreeSet<ImageId> = containers.chain(state.pins.values().cloned()).collect();
+            state.bits.retain(|image| used.contains(image));
+            state.images.retain(|_, image| used.contains(image));
+        }
+        self.changed();
     }
 
     /// The registry is gone for this image.
@@ -245,8 +276,8 @@ impl Engine for Fake {
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
         let images = wanted.into_iter().map(|image| (image.clone(), state.image(&image))).collect();
-        let kept = state.kept.clone();
-        Observed::Known(World { containers, images, kept, ..World::default() })
+        let (kept, pins) = (state.kept.clone(), state.pins.clone());
+        Observed::Known(World { containers, images, kept, pins, ..World::default() })
     }
 
     async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
@@ -450,5 +481,41 @@ impl Engine for Fake {
             // As on a real daemon, an event takes a moment.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+impl Storeroom for Fake {
+    async fn root(&self) -> Result<PathBuf, EngineError> {
+        Ok("/".into())
+    }
+
+    fn pulled(&self) -> BTreeMap<ImageId, String> {
+        BTreeMap::new()
+    }
+
+    async fn images(&self) -> Result<Vec<StoredImage>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_image(&self, _removal: &Removal) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn pin(&self, _node: &NodeName, image: &ImageId) -> Result<(), EngineError> {
+        {
+            let mut state = self.state();
+            if !state.bits.contains(image) {
+                return Err(refused(format!("No such image: {}", image.0)));
+            }
+            state.pins.insert(ContainerId(format!("pin-{}", image.0)), image.clone());
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn unpin(&self, _: &NodeName, container: &ContainerId, _: &ImageId) -> Result<(), EngineError> {
+        self.state().pins.remove(container);
+        self.changed();
+        Ok(())
     }
 }

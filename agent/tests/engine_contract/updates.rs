@@ -196,6 +196,55 @@ async fn a_box_goes_back_to_the_old_bits_although_their_name_has_moved_and_the_r
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_is_pruned_during_a_trial_the_box_can_go_back() {
+    for containers_too in [false, true] {
+        let node = Node::with_state(&held(1, &[moving("1")]));
+        node.fake.registry_means(MOVING, GOOD);
+        let (agent, good) = settled(&node).await;
+        let good_image = ImageId(GOOD.to_owned());
+        assert_eq!(node.fake.pinned(), [], "a running container is enough");
+        let controller = agent.connect().await;
+        node.fake.registry_means(MOVING, BAD);
+        controller.send_set(held(2, &[moving("2")])).await;
+        let bad = Some(ImageId(BAD.to_owned()));
+        node.until("revision 2 runs, revision 1 is held by a pin alone", |fake| {
+            fake.running_images() == [bad.clone()] && fake.pinned() == [good_image.clone()]
+        })
+        .await;
+        node.fake.registry_forgets(MOVING);
+        if containers_too {
+            // `docker container prune`; the pin is back before anybody prunes images.
+            node.fake.prune_containers();
+            node.until("it is pinned again", |fake| fake.pinned() == [good_image.clone()]).await;
+        }
+        node.fake.prune_images();
+        crash_others_until_back(&node, &good).await;
+        assert_eq!(node.fake.running_images(), [Some(good_image)]);
+        node.until("nothing is pinned for nothing", |fake| fake.pinned().is_empty()).await;
+        agent.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_images_of_the_revision_before_are_kept_until_the_app_goes() {
+    let node = Node::with_state(&held(1, &[moving("1")]));
+    node.fake.registry_means(MOVING, GOOD);
+    let (agent, _) = settled(&node).await;
+    let controller = agent.connect().await;
+    node.fake.registry_means(MOVING, "sha256:better");
+    controller.send_set(held(2, &[moving("2")])).await;
+    node.rest().await;
+    tokio::time::sleep(COMMIT).await;
+    assert_eq!(node.fake.pinned(), [ImageId(GOOD.to_owned())]);
+    node.fake.take_calls();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new(), "and nobody is asked about it");
+    controller.send_set(held(3, &[])).await;
+    node.until("nothing is left", |fake| fake.count() == 0 && fake.pinned().is_empty()).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_runs_from_bits_whose_name_has_moved_is_left_alone_by_the_next_agent() {
     let node = Node::with_state(&held(1, &[moving("1")]));
     node.fake.registry_means(MOVING, GOOD);

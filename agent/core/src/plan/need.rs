@@ -160,6 +160,13 @@ fn pull_need<'a>(view: &AppView<'a>, unit: &Unit<'a>, restart: bool) -> Option<N
         }
         (PullPolicy::Never | PullPolicy::IfNotPresent | PullPolicy::Always, true) => return None,
     };
+    if let Some(why) = &view.desired.host.pulls_wait {
+        return Some(Need::Blocked(Wait {
+            reason: reasons::DISK_PRESSURE,
+            message: format!("container {}: image {} waits: {why}", unit.role, container.image),
+            wake: None,
+        }));
+    }
     let refused = refused(view, unit, Subject::Pull(unit.role.clone()));
     Some(refused.map_or(Need::Pull { image: &container.image, why }, Need::Blocked))
 }

@@ -610,6 +610,28 @@ fn a_proven_image_that_somebody_removed_is_pulled_by_its_name() {
 }
 
 #[test]
+fn a_box_whose_disk_is_full_pulls_nothing_and_goes_on_serving() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let full = |mut desired: Desired| {
+        desired.host.pulls_wait = Some("the disk is full".to_owned());
+        desired
+    };
+    settle(&mut site, &full(desired([DesiredApp::Valid(web("w:1"))])), &mut memory);
+    let before = site.living(&app_key("web"));
+    assert_eq!(before.len(), 1, "what is there already is started");
+    site.world.images.insert("w:2".into(), None);
+    let want = desired([DesiredApp::Valid(web("w:2"))]);
+    let end = settle(&mut site, &full(want.clone()), &mut memory);
+    let verdict = &end.apps[&app_key("web")].verdict;
+    assert_eq!((verdict.phase, verdict.reason, verdict.ready), (Phase::Failed, reasons::DISK_PRESSURE, true));
+    assert_eq!(verdict.message, "container c0: image w:2 waits: the disk is full");
+    assert_eq!(site.living(&app_key("web")), before);
+    settle(&mut site, &want, &mut memory);
+    assert_ne!(site.living(&app_key("web")), before, "it goes on when there is room");
+}
+
+#[test]
 fn what_runs_from_bits_whose_name_has_moved_is_as_desired() {
     let mut site = Site::default();
     let mut memory = Memory::default();

@@ -84,6 +84,23 @@ fn the_images_of_the_revision_before_are_remembered_until_the_next_one_is_good()
 }
 
 #[test]
+fn what_can_be_gone_back_to_is_needed_and_pinned_while_something_else_is_tried() {
+    let mut site = settled_from("one");
+    let needed = |site: &Site| site.trials.needed();
+    assert_eq!(needed(&site), Needed::from([(image("one"), Held::ByContainers)]));
+    site.want(2);
+    assert_eq!(needed(&site), Needed::from([(image("one"), Held::ByPin)]));
+    site.observed = runs_from(&site, "two");
+    site.round(100, Says::Ready);
+    site.round(110, Says::Ready);
+    let both = Needed::from([(image("one"), Held::ByContainers), (image("two"), Held::ByContainers)]);
+    assert_eq!(needed(&site), both, "the one before stays");
+    assert_eq!(Trials::recall(site.trials.notes()).needed(), both, "also before anything is wanted");
+    site.trials.follow(BTreeMap::new());
+    assert_eq!(needed(&site), Needed::new(), "an app that is gone needs nothing");
+}
+
+#[test]
 fn what_was_committed_without_its_images_learns_them_once() {
     let mut site = Site::settled();
     assert_eq!(pinned(&site), None);
