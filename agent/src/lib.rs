@@ -13,6 +13,8 @@
 
 pub mod admin;
 pub mod archive;
+pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
