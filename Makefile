@@ -37,8 +37,9 @@ test-conformance: prepare ## what Kubernetes promises of a pod, on real Docker; 
 	@$(CARGO) test --workspace --test conformance -- $(FILTER)
 
 prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm
-	@tests/host/prepare.sh --docker --registry --go --clients
+	@tests/host/prepare.sh --docker --registry --go --clients --systemd
 	@tests/host/test-image.sh >/dev/null
+	@tests/host/systemd-image.sh >/dev/null
 	@tests/kube/assets.sh >/dev/null
 	@tests/kube/clients.sh >/dev/null
 

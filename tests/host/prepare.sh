@@ -6,7 +6,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 usage() {
   cat <<'USAGE'
-Usage: tests/host/prepare.sh [--docker] [--registry] [--go] [--clients]
+Usage: tests/host/prepare.sh [--docker] [--registry] [--go] [--clients] [--systemd]
        tests/host/prepare.sh --down
 
 Without an option: what the build needs (a C linker, make, curl, iproute2, Rust). In addition:
@@ -15,6 +15,7 @@ Without an option: what the build needs (a C linker, make, curl, iproute2, Rust)
   --registry   Debian's docker-registry; not running, tests start their own
   --go         a Go that tests/kube/assets.sh and clients.sh can build with
   --clients    Python and pip, with which tests/kube/clients.sh gets kubectl and helm
+  --systemd    debootstrap, with which tests/host/systemd-image.sh makes a box with a systemd of its own
   --down       ends the dockerd that --docker started without systemd, and nothing else
 
 Safe to run again. Installing needs root or sudo.
@@ -138,10 +139,10 @@ start_docker() {
   done
 }
 
-docker='' registry='' go='' clients='' down=''
+docker='' registry='' go='' clients='' systemd='' down=''
 for option; do
   case "$option" in
-    --docker | --registry | --go | --clients | --down) declare "${option#--}=yes" ;;
+    --docker | --registry | --go | --clients | --systemd | --down) declare "${option#--}=yes" ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -163,6 +164,7 @@ if [[ $docker ]]; then
 fi
 [[ ! $registry ]] || has docker-registry || packages+=(docker-registry)
 [[ ! $clients ]] || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
+[[ ! $systemd ]] || has debootstrap || packages+=(debootstrap)
 
 ((!${#packages[@]})) || say "will install these packages: ${packages[*]}"
 [[ ! $go ]] || go_suffices || say "will install Go from Debian"
