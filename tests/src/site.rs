@@ -13,7 +13,9 @@ use kube::{Api, Client};
 use skerry_api::{EdgeApp, EdgeNode};
 use tempfile::TempDir;
 
-use crate::{Containers, ControlPlane, Daemon, Kubectl, Plane, docker_run, eventually, free_port, get};
+use crate::{
+    Containers, ControlPlane, Daemon, Kubectl, Plane, docker_run, eventually, free_port, get, target_dir,
+};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -189,6 +191,8 @@ pub struct AgentOptions {
     pub docker_socket: Option<PathBuf>,
     /// Further tables of its agent.toml, such as `[policy]`.
     pub config: String,
+    /// A binary of its own instead of the build's, for a test that exchanges it. UTF-8.
+    pub binary: Option<PathBuf>,
 }
 
 /// One edge node of a site. Its agent is killed and its containers are removed when dropped.
@@ -222,12 +226,26 @@ impl Node {
         text.push_str(&self.options.config);
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
-        self.agent = Some(Daemon::start("skerry-agent", self.dir.path(), "agent", &args)?);
+        let binary = self.options.binary.as_deref().and_then(Path::to_str).unwrap_or("skerry-agent");
+        self.agent = Some(Daemon::start(binary, self.dir.path(), "agent", &args)?);
         Ok(())
     }
 
     pub fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// Runs a command of the agent's own command line against it. Its exit code, and what it said.
+    pub async fn cli(&self, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+        let binary = match self.options.binary.clone() {
+            Some(binary) => binary,
+            None => target_dir()?.join("skerry-agent"),
+        };
+        let config = self.dir.path().join("agent.toml");
+        let output =
+            tokio::process::Command::new(binary).args(arguments).arg("--config").arg(config).output().await?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
     }
 
     pub fn agent(&mut self) -> Result<&mut Daemon> {

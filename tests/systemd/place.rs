@@ -1,7 +1,7 @@
 //! A box with a real systemd: a container whose PID 1 it is, on which `deploy/install.sh` has installed the agent. The agent works with the
 //! machine's own Docker, through its socket, and has no controller.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use skerry_tests::{Containers, IMAGE, docker_run, eventually, repository_root, target_dir, unique};
@@ -49,6 +49,8 @@ impl Place {
         let shared = tempfile::Builder::new().prefix("skerry-systemd-").tempdir()?;
         let node = unique("unit");
         let volume = format!("{}:{SHARED}", shared.path().display());
+        // Docker mounts parts of the agent's state, and knows them by the path that they have here.
+        let state = format!("{0}:{0}", shared.path().display());
         let container = docker_run(&[
             "run",
             "-d",
@@ -74,6 +76,8 @@ impl Place {
             "/var/run/docker.sock:/srv/docker.sock",
             "-v",
             &volume,
+            "-v",
+            &state,
             "-e",
             "container=docker",
             image.trim(),
@@ -98,8 +102,9 @@ impl Place {
         );
         place.write("pair.yaml", app.as_bytes())?;
         let toml = format!(
-            "node-name = {:?}\ncontroller = \"http://127.0.0.1:1\"\ndocker-socket = \"unix:///srv/docker.sock\"\n",
-            place.node
+            "node-name = {:?}\nstate-dir = {:?}\ncontroller = \"http://127.0.0.1:1\"\ndocker-socket = \"unix:///srv/docker.sock\"\n",
+            place.node,
+            place.state()
         );
         place.write("agent.toml", toml.as_bytes())?;
         place
@@ -148,9 +153,13 @@ impl Place {
         self.program(way, &program)
     }
 
-    /// The shared copy of a file of the build.
     pub fn shared(&self) -> &Path {
         self.shared.path()
+    }
+
+    /// The agent's state folder.
+    pub fn state(&self) -> PathBuf {
+        self.shared.path().join("state")
     }
 
     /// Runs a shell command on the box; standard output and error together.

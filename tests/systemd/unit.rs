@@ -81,8 +81,12 @@ pub async fn installing_twice_changes_nothing_and_taking_away_leaves_the_contain
 
     place.good(&format!("{install} --uninstall && {install} --uninstall")).await?;
     ensure!(place.run("systemctl is-active skerry-agent").await?.code != Some(0));
+    let state = place.state();
     place
-        .good(&format!("test ! -e {AGENT} && test -e /etc/skerry/agent.toml && test -d /var/lib/skerry"))
+        .good(&format!(
+            "test ! -e {AGENT} && test -e /etc/skerry/agent.toml && test -e {}/local.bin",
+            state.display()
+        ))
         .await?;
     ensure!(place.pair().await? == before, "containers run on");
 

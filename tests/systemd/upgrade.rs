@@ -63,7 +63,7 @@ pub async fn what_cannot_be_an_agent_of_this_box_is_not_even_tried() -> Result<(
         ensure!(code == Some(1) && text.contains(words), "{binary}: {code:?} {text}");
     }
     // A state that the new version could not read.
-    place.good("printf x >>/var/lib/skerry/local.bin").await?;
+    place.good(&format!("printf x >>{}/local.bin", place.state().display())).await?;
     let Said { code, text } = place.run("skerry-agent upgrade /srv/skerry/other").await?;
     ensure!(code == Some(1) && text.contains("local.bin"), "{code:?} {text}");
     ensure!(place.main_pid().await? == pid, "the agent went on all the time");

@@ -33,7 +33,7 @@ const ORDER_MAX: u64 = 32 << 20;
 /// How long a new agent has to go on standing before its binary is put in place: one that falls over at once is not.
 const STEADY: Duration = Duration::from_secs(5);
 /// An agent that was told to end takes a second or two.
-const END_WAIT: Duration = Duration::from_secs(10);
+const END_WAIT: Duration = Duration::from_secs(5);
 /// A process that was killed is gone at once, unless the kernel waits for a disk.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 const WORD_MAX: u64 = 64 << 10;
