@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-core test-system test-conformance build check fmt lint layers doc deny generated generate bench prepare toolchain clean
+.PHONY: help demo demo-down test test-core test-system test-conformance test-systemd build check fmt lint layers doc deny generated generate bench prepare toolchain clean
 
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -36,7 +36,10 @@ test-system: prepare ## the whole-system tests only; FILTER=name picks some
 test-conformance: prepare ## what Kubernetes promises of a pod, on real Docker; FILTER=name picks some
 	@$(CARGO) test --workspace --test conformance -- $(FILTER)
 
-prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm
+test-systemd: prepare ## the agent's unit, its upgrades and its installation under a real systemd; FILTER=name picks some
+	@$(CARGO) test --workspace --test systemd -- $(FILTER)
+
+prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm, debootstrap
 	@tests/host/prepare.sh --docker --registry --go --clients --systemd
 	@tests/host/test-image.sh >/dev/null
 	@tests/host/systemd-image.sh >/dev/null

@@ -59,8 +59,10 @@ impl Answer {
                 "version {version} takes over in another way than this one ({hand_over} instead of {HAND_OVER}); put it in place and restart the agent, containers run on meanwhile"
             ));
         }
+        if !problems.is_empty() {
+            return Err(format!("version {version}: {}", problems.join("; ")));
+        }
         match docker {
-            _ if !problems.is_empty() => Err(format!("version {version}: {}", problems.join("; "))),
             Some(why) if docker_answers => Err(format!("version {version} does not reach Docker: {why}")),
             Some(_) | None => Ok(()),
         }

@@ -48,6 +48,12 @@ impl From<AtRest> for Left {
 }
 
 impl Terms {
+    /// What a supervisor is held to, and where it tells what it would disturb.
+    pub fn inquiry(&self) -> (Inquiry, oneshot::Receiver<Vec<AppKey>>) {
+        let (tell, told) = oneshot::channel();
+        (Inquiry { before: self.before(), tell }, told)
+    }
+
     fn before(&self) -> BTreeMap<AppKey, AtRest> {
         let app = |(key, left): (&String, &Left)| {
             let containers = left.containers.iter().map(|(id, runs)| (ContainerId(id.clone()), *runs));
@@ -94,10 +100,9 @@ impl Trial {
         Ok(Self { terms, over })
     }
 
-    /// What the supervisor is held to, and where it tells whether it kept to it.
+    /// What the supervisor is held to, and where it tells what it would disturb.
     pub fn inquiry(&self) -> (Inquiry, oneshot::Receiver<Vec<AppKey>>) {
-        let (tell, told) = oneshot::channel();
-        (Inquiry { before: self.terms.before(), tell }, told)
+        self.terms.inquiry()
     }
 
     /// Says when this agent stands, or why it does not. Returns when that is said.
