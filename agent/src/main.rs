@@ -40,6 +40,15 @@ fn main() -> ExitCode {
         }),
         Command::SelfCheck(args) => self_check(args),
         Command::StandBy => stand_by(),
+        Command::Check(args) => alone(async {
+            let (text, code) = cli::check(args).await?;
+            print(&text);
+            Ok(code)
+        }),
+        Command::Bundle(args) => alone(async {
+            print(&cli::bundle(args).await?);
+            Ok(0)
+        }),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skerry-agent", &mut std::io::stdout());
             Ok(0)
@@ -123,8 +132,13 @@ fn hand_over(files: &[PathBuf], wait: bool, config: &Config) -> Result<Handed, F
 /// A command that asks the box, and ends.
 fn asking(place: BoxArgs, ask: impl AsyncFnOnce(Config) -> Result<u8, Failure>) -> Result<u8, Failure> {
     let config = place.configuration().map_err(|error| (chain(&error), 2))?;
+    alone(ask(config))
+}
+
+/// A command that ends, with or without an agent.
+fn alone(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = runtime()?;
-    let done = runtime.block_on(ask(config));
+    let done = runtime.block_on(command);
     // A thread that waits for standard input would wait on.
     runtime.shutdown_background();
     done

@@ -8,6 +8,7 @@ mod format;
 mod inspect;
 mod local;
 mod lock;
+mod peek;
 mod seal;
 mod state;
 
@@ -23,6 +24,7 @@ pub use format::Unreadable;
 pub use inspect::{Wrong, inspect};
 pub use local::Local;
 use lock::Lock;
+pub use peek::{Peek, Peeked, key_path, peek};
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

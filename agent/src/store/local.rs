@@ -13,7 +13,7 @@ use super::{Store, StoreError, format};
 
 pub(super) const FILE: &str = "local.bin";
 const TEMPORARY: &str = "local.tmp";
-const CORRUPT: &str = "local.corrupt-";
+pub(super) const CORRUPT: &str = "local.corrupt-";
 /// Two sets at their cap, and as many names again.
 pub(super) const CONTENT_MAX: usize = 2 * caps::SET_MAX + 4 * caps::APPS_MAX * 512 + 4096;
 
