@@ -102,7 +102,7 @@ impl Place {
         );
         place.write("pair.yaml", app.as_bytes())?;
         let toml = format!(
-            "node-name = {:?}\nstate-dir = {:?}\ncontroller = \"http://127.0.0.1:1\"\ndocker-socket = \"unix:///srv/docker.sock\"\n",
+            "node-name = {:?}\nstate-dir = {:?}\ncontroller = \"http://127.0.0.1:1\"\ndocker-socket = \"unix:///srv/docker.sock\"\n[policy]\nhost-network = true\n",
             place.node,
             place.state()
         );
