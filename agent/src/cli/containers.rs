@@ -56,7 +56,7 @@ pub(super) async fn find(
     container: Option<&str>,
     run: Run,
 ) -> Result<Found, String> {
-    let docker = Docker::new(&config.docker_socket, Folders::new(&config.state_dir));
+    let docker = Docker::new(&config.docker_socket, Folders::new(&config.state_dir).only_looked_at());
     let nothing = Desired {
         node: config.node.clone(),
         apps: BTreeMap::new(),

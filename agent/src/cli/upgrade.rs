@@ -89,7 +89,7 @@ pub async fn self_check(config: Result<Config, String>) -> (String, u8) {
 }
 
 async fn docker(socket: &Path, state_dir: &Path) -> Result<(), String> {
-    let docker = Docker::new(socket, Folders::new(state_dir));
+    let docker = Docker::new(socket, Folders::new(state_dir).only_looked_at());
     match tokio::time::timeout(DOCKER_TIMEOUT, docker.answers()).await {
         Ok(answers) => answers.map_err(|error| error.to_string()),
         Err(_elapsed) => Err(format!("no answer within {} s", DOCKER_TIMEOUT.as_secs())),

@@ -84,7 +84,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .await?;
     }
 
-    if unclear.is_empty() && sweep_is_due(docker) {
+    if docker.folders.are_tidied() && unclear.is_empty() && sweep_is_due(docker) {
         let (folders, containers) = (docker.folders.clone(), containers.clone());
         off_thread(move || {
             volumes::sweep(&folders, &containers, SystemTime::now());

@@ -57,6 +57,8 @@ pub struct Folders {
     /// Seccomp profiles that specs may name.
     seccomp: PathBuf,
     rule: HostPathRule,
+    /// Another process works in them.
+    only_looked_at: bool,
 }
 
 impl fmt::Debug for Folders {
@@ -80,7 +82,19 @@ impl Folders {
             mounts_root: PathBuf::from(MOUNTS_ROOT),
             making: pins::Making::default(),
             rule: Arc::new(|_| Ok(())),
+            only_looked_at: false,
         }
+    }
+
+    /// Those of an agent in another process. What seems to be left over may be what that one is about to use: it stays.
+    #[must_use]
+    pub fn only_looked_at(self) -> Self {
+        Self { only_looked_at: true, ..self }
+    }
+
+    /// A look may take away what belongs to nothing.
+    pub(super) fn are_tidied(&self) -> bool {
+        !self.only_looked_at
     }
 
     /// The folder of seccomp profiles. Without it, `seccomp` in the state directory.
