@@ -7,6 +7,7 @@
 mod format;
 mod local;
 mod lock;
+mod outbox;
 mod seal;
 mod state;
 

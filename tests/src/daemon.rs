@@ -1,5 +1,6 @@
 //! A process of ours under test: started from the build, its output in a file, ended by its own id.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,6 +39,17 @@ pub fn free_port() -> Result<u16> {
 impl Daemon {
     /// Starts `binary` of this build with its output going to `DIR/NAME.log`.
     pub fn start(binary: &str, dir: &Path, name: &str, args: &[String]) -> Result<Self> {
+        Self::start_in(binary, dir, name, args, &BTreeMap::new())
+    }
+
+    /// The same with further variables in its environment.
+    pub fn start_in(
+        binary: &str,
+        dir: &Path,
+        name: &str,
+        args: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let path = target_dir()?.join(binary);
         if !path.exists() {
             bail!("{} is missing: run `make build` first", path.display());
@@ -48,6 +60,7 @@ impl Daemon {
             .args(args)
             .env("RUST_LOG", "debug,h2=info,hyper=info,tower=info,kube=info")
             .env("SKERRY_LOG_LEVEL", "debug")
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

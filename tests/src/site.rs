@@ -189,6 +189,8 @@ pub struct AgentOptions {
     pub docker_socket: Option<PathBuf>,
     /// Further tables of its agent.toml, such as `[policy]`.
     pub config: String,
+    /// Further variables of its environment.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// One edge node of a site. Its agent is killed and its containers are removed when dropped.
@@ -222,7 +224,8 @@ impl Node {
         text.push_str(&self.options.config);
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
-        self.agent = Some(Daemon::start("skerry-agent", self.dir.path(), "agent", &args)?);
+        let environment = &self.options.environment;
+        self.agent = Some(Daemon::start_in("skerry-agent", self.dir.path(), "agent", &args, environment)?);
         Ok(())
     }
 

@@ -25,6 +25,7 @@ mod lifecycle;
 mod network;
 mod placement;
 mod standalone;
+mod telling;
 mod trust;
 
 use std::process::{Command, ExitCode};
@@ -91,6 +92,8 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
             a_foreign_container_is_not_touched, a_missing_docker_is_waited_for;
         faults: a_controller_restart_touches_no_container, an_api_server_restart_is_survived,
             a_node_that_is_away_is_unknown, a_deleted_node_comes_back_as_a_new_one;
+        telling: what_happened_with_no_controller_is_told_with_its_own_time,
+            a_box_with_a_wrong_clock_is_reported_and_works, a_lease_tells_whether_anybody_keeps_the_status;
         trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
     }

@@ -7,22 +7,26 @@
 //! ```
 
 mod backoff;
+mod chronicle;
 mod clock;
 mod desired;
 pub mod expand;
 mod hash;
 mod memory;
 mod observed;
+pub mod outbox;
 mod plan;
 mod policy;
 mod probe;
 pub mod registry;
 mod report;
 mod session;
+pub mod skew;
 mod trial;
 mod unit;
 
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
+pub use chronicle::Chronicle;
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,

@@ -9,4 +9,5 @@ mod on_docker;
 mod probing;
 mod scenario;
 mod supervision;
+mod telling;
 mod updates;
