@@ -8,6 +8,7 @@ mod format;
 mod local;
 mod lock;
 mod outbox;
+mod peek;
 mod seal;
 mod state;
 
@@ -22,6 +23,7 @@ use tracing::warn;
 pub use format::Unreadable;
 pub use local::Local;
 use lock::Lock;
+pub use peek::{Peek, Peeked, key_path, peek};
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

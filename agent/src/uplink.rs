@@ -5,6 +5,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod health;
+pub(crate) mod reach;
 pub(crate) mod transitions;
 
 use std::collections::hash_map::RandomState;
