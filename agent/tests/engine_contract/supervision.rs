@@ -157,7 +157,7 @@ impl Controller {
         self.say(Frame::Commit { digest: held.digest() }).await;
     }
 
-    async fn receive(&mut self) -> Kind {
+    pub async fn receive(&mut self) -> Kind {
         let message = tokio::time::timeout(Duration::from_secs(60), self.inbox.recv()).await;
         message.expect("a frame in time").expect("the link stands").kind.expect("a kind")
     }

@@ -56,9 +56,9 @@ async fn what_happened_while_the_controller_was_away_is_told_in_order_and_once()
     let (run, items) = told(&mut controller).await;
     assert_eq!(short(&items), ["Agent AgentStarted", "web Running Ready", "web/c0 Error"]);
     assert!(items.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
-    let crash = &items[2];
-    assert_eq!((crash.uid.as_str(), crash.exit_code, crash.warning), ("uid-web", Some(3), true));
-    assert!(crash.age_millis.is_some_and(|age| age >= 1000), "{crash:?}");
+    let told_of = &items[2];
+    assert_eq!((told_of.uid.as_str(), told_of.exit_code, told_of.warning), ("uid-web", Some(3), true));
+    assert!(told_of.age_millis.is_some_and(|age| age >= 1000), "{told_of:?}");
     let upto = items[1].sequence;
     controller.told(run, upto).await;
     let (again, items) = told(&mut controller).await;

@@ -21,7 +21,7 @@ use crate::k8s::JobKey;
 pub struct Live {
     /// Tells it from other sessions of the node.
     id: u64,
-    reply: Reply,
+    pub reply: Reply,
     pub session: Session,
     /// For the object, if it has to be created.
     pub labels: Labels,
