@@ -5,6 +5,7 @@
 //! may hold Secrets, so that every file is sealed with the box's own key.
 
 mod format;
+mod inspect;
 mod local;
 mod lock;
 mod outbox;
@@ -21,6 +22,7 @@ use skerry_terms::Chain;
 use tracing::warn;
 
 pub use format::Unreadable;
+pub use inspect::{Wrong, inspect};
 pub use local::Local;
 use lock::Lock;
 pub use peek::{Peek, Peeked, key_path, peek};

@@ -197,6 +197,8 @@ pub struct AgentOptions {
     pub config: String,
     /// Further variables of its environment.
     pub environment: BTreeMap<String, String>,
+    /// A binary of its own instead of the build's, for a test that exchanges it. UTF-8.
+    pub binary: Option<PathBuf>,
     /// It dials where no controller is, until [`Node::join`].
     pub alone: bool,
 }
@@ -247,7 +249,8 @@ impl Node {
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
         let environment = &self.options.environment;
-        self.agent = Some(Daemon::start_in("skerry-agent", self.dir.path(), "agent", &args, environment)?);
+        let binary = self.options.binary.as_deref().and_then(Path::to_str).unwrap_or("skerry-agent");
+        self.agent = Some(Daemon::start_in(binary, self.dir.path(), "agent", &args, environment)?);
         Ok(())
     }
 
@@ -278,7 +281,11 @@ impl Node {
 
     /// `skerry-agent …` on this box, to be started.
     pub fn command(&self, args: &[&str]) -> Result<tokio::process::Command> {
-        let mut command = tokio::process::Command::new(target_dir()?.join("skerry-agent"));
+        let binary = match self.options.binary.clone() {
+            Some(binary) => binary,
+            None => target_dir()?.join("skerry-agent"),
+        };
+        let mut command = tokio::process::Command::new(binary);
         command.args(args).env("SKERRY_CONFIG", self.config()).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)

@@ -29,6 +29,7 @@ mod secrecy;
 mod standalone;
 mod telling;
 mod trust;
+mod upgrade;
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -102,6 +103,7 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
             a_box_with_a_wrong_clock_is_reported_and_works, a_lease_tells_whether_anybody_keeps_the_status;
         trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
+        upgrade: a_new_version_meets_the_controller_before_it_is_trusted;
     }
 }
 

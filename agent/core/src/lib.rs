@@ -6,6 +6,7 @@
 //!                                       └──report──▶ AppStatus per app ──▶ Session ──▶ controller
 //! ```
 
+mod at_rest;
 mod backoff;
 mod chronicle;
 mod clock;
@@ -25,6 +26,7 @@ pub mod skew;
 mod trial;
 mod unit;
 
+pub use at_rest::{AtRest, at_rest, disturbed};
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
 pub use chronicle::Chronicle;
 pub use clock::{Monotonic, WallMillis};

@@ -18,6 +18,7 @@ fn node() -> NodeReport {
         untold: 0,
         lost: 0,
         manifest_problems: Vec::new(),
+        upgrade: None,
     }
 }
 
