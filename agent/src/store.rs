@@ -10,6 +10,7 @@ mod local;
 mod lock;
 mod outbox;
 mod peek;
+mod pulled;
 mod seal;
 mod state;
 
@@ -26,6 +27,7 @@ pub use inspect::{Wrong, inspect};
 pub use local::Local;
 use lock::Lock;
 pub use peek::{Peek, Peeked, key_path, peek};
+pub use pulled::Pulled;
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

@@ -13,6 +13,7 @@ mod clock;
 mod desired;
 pub mod expand;
 mod hash;
+pub mod housekeeping;
 mod memory;
 mod observed;
 pub mod outbox;
@@ -40,8 +41,8 @@ pub use desired::{
 pub use hash::SpecHash;
 pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};
 pub use observed::{
-    ContainerId, ContainerState, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim, Role,
-    World,
+    ContainerId, ContainerState, ImageId, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim,
+    Role, World,
 };
 pub use plan::{
     Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
@@ -51,4 +52,4 @@ pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
-pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};
+pub use trial::{Committed, Decided, FailedRevision, Fault, Images, Notes, Trials, Wanted};

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, LocalSet, NodeStanding, Saved, Standings};
+use super::{Event, LocalSet, NodeStanding, Saved, Standings, Upkeep};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
 use crate::probes::Probed;
@@ -54,6 +54,7 @@ pub struct Taps {
     pub(super) outbox_saved: mpsc::Sender<Option<String>>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
     pub(super) node: watch::Sender<NodeStanding>,
+    pub(super) upkeep: watch::Sender<Option<Upkeep>>,
 }
 
 /// All queues: what the supervisor reads, what its own tasks write, what the engine's watch and the uplink write. `end` ends the supervisor.
@@ -77,6 +78,7 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
             outbox_saved: outbox_in,
             standings: watch::Sender::default(),
             node: watch::Sender::default(),
+            upkeep: watch::Sender::default(),
         },
         signals_in,
         link_in,
@@ -92,6 +94,11 @@ impl Taps {
     /// Where every app stands, from now on.
     pub fn standings(&self) -> watch::Receiver<Arc<Standings>> {
         self.standings.subscribe()
+    }
+
+    /// What housekeeping must know of the apps, from now on. Absent until something is desired and was seen.
+    pub fn upkeep(&self) -> watch::Receiver<Option<Upkeep>> {
+        self.upkeep.subscribe()
     }
 
     /// How the box itself stands, as it changes.
