@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-core test-system test-conformance build check fmt lint layers doc deny generated generate bench prepare toolchain clean
+.PHONY: help demo demo-down test test-core test-system test-conformance test-faults chaos build check fmt lint layers doc deny generated generate bench prepare toolchain clean
 
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -36,8 +36,15 @@ test-system: prepare ## the whole-system tests only; FILTER=name picks some
 test-conformance: prepare ## what Kubernetes promises of a pod, on real Docker; FILTER=name picks some
 	@$(CARGO) test --workspace --test conformance -- $(FILTER)
 
-prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm
-	@tests/host/prepare.sh --docker --registry --go --clients
+test-faults: prepare ## the agent alone, with what it stands on broken under it; FILTER=name picks some
+	@$(CARGO) test --workspace --test faults -- $(FILTER)
+
+chaos: prepare ## faults at random; SEED=number plays a run again, STEPS=number says how long
+	@SKERRY_CHAOS_SEED=$(or $(SEED),random) SKERRY_CHAOS_STEPS=$(or $(STEPS),2000) \
+		$(CARGO) test --workspace --test faults -- chaos --nocapture
+
+prepare: ## installs what the tests need: Docker Engine, busybox, a registry, libfaketime, kube-apiserver, etcd, kubectl and helm
+	@tests/host/prepare.sh --docker --registry --faults --go --clients
 	@tests/host/test-image.sh >/dev/null
 	@tests/kube/assets.sh >/dev/null
 	@tests/kube/clients.sh >/dev/null

