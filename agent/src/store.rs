@@ -7,6 +7,7 @@
 mod format;
 mod local;
 mod lock;
+mod peek;
 mod seal;
 mod state;
 
@@ -21,6 +22,7 @@ use tracing::warn;
 pub use format::Unreadable;
 pub use local::Local;
 use lock::Lock;
+pub use peek::{Peek, Peeked, key_path, peek};
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;
