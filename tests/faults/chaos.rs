@@ -38,7 +38,7 @@ async fn play(seed: u64, steps: usize, told: &mut Vec<String>) -> Result<()> {
     let mut model = Model::new(seed);
     let mut stage = Stage::start().await?;
     for number in 1..=steps {
-        let step = if number == steps { Step::Check } else { model.next() };
+        let step = if number == steps { Step::Check } else { model.step() };
         told.push(format!("{number} {step:?}"));
         say(told.last().map(String::as_str).unwrap_or_default());
         stage.play(&step, &mut model).await?;

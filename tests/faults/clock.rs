@@ -26,8 +26,8 @@ pub struct Clock {
 
 impl Clock {
     pub fn new() -> Result<Self> {
-        let entries = std::fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join(LIBRARY));
-        let library = entries.into_iter().find(|path| path.exists());
+        let mut entries = std::fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join(LIBRARY));
+        let library = entries.find(|path| path.exists());
         let library = library.context("libfaketime is missing: run `tests/host/prepare.sh --faults`")?;
         let clock = Self { dir: tempfile::tempdir()?, library };
         clock.set(0)?;

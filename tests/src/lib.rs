@@ -24,7 +24,7 @@ pub use outpost::{Outpost, OutpostOptions};
 pub use private_docker::PrivateDocker;
 pub use proxy::{Condition, Proxy};
 pub use registry::{REGISTRY_PASSWORD, REGISTRY_USER, Registry};
-pub use site::{AgentOptions, Node, Site, unique, unmount};
+pub use site::{AgentOptions, Node, Said, Site, unique, unmount};
 pub use wait::{LIMIT, eventually, holds_for, within};
 
 /// The image of the tests, made by `tests/host/test-image.sh`: busybox, and no entrypoint.

@@ -129,7 +129,7 @@ impl Model {
         free.into_iter().chain(start).collect()
     }
 
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         self.steps += 1;
         if self.steps > STEPS {
             return Step::Check;
