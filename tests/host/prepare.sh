@@ -160,8 +160,6 @@ has cc || packages+=(gcc libc6-dev)
 has make || packages+=(make)
 has curl || packages+=(curl ca-certificates)
 has ip || packages+=(iproute2)
-# A box whose clock is wrong.
-compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
 if [[ $docker ]]; then
   has dockerd || packages+=(docker.io)
   [[ $(dpkg-query -W -f '${db:Status-Abbrev}' busybox-static 2>/dev/null) == ii* ]] || packages+=(busybox-static)

@@ -105,10 +105,10 @@ pub async fn what_happened_with_no_controller_is_told_with_its_own_time(site: Sh
 /// Debian's libfaketime.
 fn faketime() -> Result<String> {
     let found = ["x86_64", "aarch64"].iter().find_map(|arch| {
-        let path = format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketime.so.1");
+        let path = format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketimeMT.so.1");
         std::path::Path::new(&path).exists().then_some(path)
     });
-    found.context("libfaketime is missing: apt-get install libfaketime, or run tests/host/prepare.sh")
+    found.context("libfaketime is missing: run `tests/host/prepare.sh --faults`")
 }
 
 pub async fn a_box_with_a_wrong_clock_is_reported_and_works(site: Shared) -> Result<()> {
