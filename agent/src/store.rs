@@ -5,9 +5,11 @@
 //! may hold Secrets, so that every file is sealed with the box's own key.
 
 mod format;
+mod inspect;
 mod local;
 mod lock;
 mod peek;
+mod pulled;
 mod seal;
 mod state;
 
@@ -20,9 +22,11 @@ use skerry_terms::Chain;
 use tracing::warn;
 
 pub use format::Unreadable;
+pub use inspect::{Wrong, inspect};
 pub use local::Local;
 use lock::Lock;
 pub use peek::{Peek, Peeked, key_path, peek};
+pub use pulled::Pulled;
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

@@ -6,11 +6,13 @@
 //!                                       └──report──▶ AppStatus per app ──▶ Session ──▶ controller
 //! ```
 
+mod at_rest;
 mod backoff;
 mod clock;
 mod desired;
 pub mod expand;
 mod hash;
+pub mod housekeeping;
 mod memory;
 mod observed;
 mod plan;
@@ -22,6 +24,7 @@ mod session;
 mod trial;
 mod unit;
 
+pub use at_rest::{AtRest, at_rest, disturbed};
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
@@ -34,8 +37,8 @@ pub use desired::{
 pub use hash::SpecHash;
 pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};
 pub use observed::{
-    ContainerId, ContainerState, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim, Role,
-    World,
+    ContainerId, ContainerState, ImageId, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim,
+    Role, World,
 };
 pub use plan::{
     Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
@@ -45,4 +48,4 @@ pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
-pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};
+pub use trial::{Committed, Decided, FailedRevision, Fault, Images, Notes, Trials, Wanted};

@@ -6,6 +6,7 @@
 mod contract;
 mod fake;
 mod on_docker;
+mod on_trial;
 mod probing;
 mod scenario;
 mod supervision;
