@@ -8,6 +8,7 @@ mod format;
 mod inspect;
 mod local;
 mod lock;
+mod outbox;
 mod peek;
 mod pulled;
 mod seal;

@@ -10,4 +10,5 @@ mod on_trial;
 mod probing;
 mod scenario;
 mod supervision;
+mod telling;
 mod updates;
