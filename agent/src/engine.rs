@@ -18,6 +18,7 @@ mod observe;
 mod pause;
 mod refusal;
 mod streams;
+mod transport;
 mod update;
 mod volumes;
 

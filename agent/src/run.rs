@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Capacity, Device, Host, PathError, Session, SetCaps};
+use skerry_agent_core::{Backoff, Capacity, Device, Host, PathError, Session, SetCaps};
 use skerry_proto::caps;
+use skerry_terms::{Problem, reasons};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,6 +26,8 @@ use crate::{facts, uplink};
 const END_WAIT: Duration = Duration::from_millis(1500);
 /// A Docker that neither answers nor refuses must not keep the node from saying so.
 const FIRST_ROUND_WAIT: Duration = Duration::from_secs(5);
+/// Between looks at a state that cannot be read. They cost one read of a file.
+const RECHECK: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30) };
 /// For fsync and name lookups; each thread costs memory while it lives.
 const BLOCKING_THREADS: usize = 3;
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -53,19 +56,12 @@ pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError
         Some(key) => store.with_key(key),
         None => store,
     };
-    let loaded = store.load()?;
     let site = Site {
         architecture: facts::architecture().to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
         labels: config.labels.clone(),
     };
     let store = Arc::new(store);
-    let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site)?);
-    for (file, text) in handed {
-        for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
-            info!("app={key} was handed over");
-        }
-    }
     // One thread: the agent waits most of the time, and each further thread would cost memory on every box.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -74,10 +70,68 @@ pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError
         .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, store, manifests, loaded));
+    let mut handed = Some(handed);
+    let ended = loop {
+        let (loaded, state) = read(&store);
+        let manifests =
+            Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site.clone()));
+        for (file, text) in handed.take().into_iter().flatten() {
+            for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
+                info!("app={key} was handed over");
+            }
+        }
+        let life = serve(config.clone(), store.clone(), manifests, loaded, state);
+        match runtime.block_on(life) {
+            Ok(Ended::Told) => break Ok(()),
+            Ok(Ended::Readable) => info!("what is stored can be read again; beginning anew with it"),
+            Err(error) => break Err(error),
+        }
+    };
     // A name lookup or an fsync that hangs is left behind.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
+}
+
+/// Why a life of the agent ended.
+enum Ended {
+    /// By a signal.
+    Told,
+    /// Something of the store that could not be read can be now.
+    Readable,
+}
+
+/// What is stored, and what is wrong with it. What cannot be read keeps nobody from coming up: then no container is touched.
+fn read(store: &Store) -> (Loaded, Option<Problem>) {
+    match store.load() {
+        Ok(loaded) => {
+            let state = match &loaded {
+                Loaded::Missing | Loaded::Stored(_) => None,
+                Loaded::Corrupt { kept_at, why } => Some(Problem {
+                    reason: reasons::STATE_CORRUPT.to_owned(),
+                    message: format!(
+                        "the desired state could not be read: {why}; it was kept at {}. No container is touched until the controller sends a fresh copy",
+                        kept_at.display()
+                    ),
+                }),
+            };
+            (loaded, state)
+        }
+        Err(error) => (Loaded::Missing, Some(error.when_reading())),
+    }
+}
+
+/// Ends when something that could not be read can be. Asks nothing while all can be read.
+async fn readable_again(store: Arc<Store>) {
+    let mut attempt = 0;
+    while store.is_guarding() {
+        tokio::time::sleep(RECHECK.jittered(attempt, uplink::random())).await;
+        attempt = u32::saturating_add(attempt, 1);
+        let asked = store.clone();
+        if tokio::task::spawn_blocking(move || asked.is_readable_again()).await.is_ok_and(|again| again) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn serve(
@@ -85,8 +139,10 @@ async fn serve(
     store: Arc<Store>,
     manifests: Arc<Manifests>,
     loaded: Loaded,
-) -> Result<(), RunError> {
-    let end = ending_signal().map_err(RunError::Signals)?;
+    state: Option<Problem>,
+) -> Result<Ended, RunError> {
+    let told = ending_signal().map_err(RunError::Signals)?;
+    let end = told.child_token();
     info!(
         "skerry-agent {} node={} controller={} state={}",
         env!("CARGO_PKG_VERSION"),
@@ -95,6 +151,8 @@ async fn serve(
         config.state_dir.display()
     );
     let (Stored { held, notes }, state_corrupt) = match loaded {
+        // What it is, the supervisor says.
+        Loaded::Missing if state.is_some() => (Stored::default(), String::new()),
         Loaded::Missing => {
             info!(
                 "no desired state of a controller yet; until then no container is touched but those of local apps"
@@ -110,7 +168,6 @@ async fn serve(
         Loaded::Corrupt { kept_at, why } => {
             let text =
                 format!("the desired state could not be read: {why}; it was kept at {}", kept_at.display());
-            warn!("{text}. No container is touched until the controller sends a fresh copy");
             (Stored::default(), text)
         }
     };
@@ -126,7 +183,12 @@ async fn serve(
         memory_bytes: facts.memory_bytes,
     };
     let host = Host { ip: None, devices: config.devices, app_names: config.app_names, capacity };
-    let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
+    let unwritable = store.unwritable().map(|why| Problem {
+        reason: reasons::STATE_NOT_DURABLE.to_owned(),
+        message: format!("{why}; the agent goes on with what is stored, takes nothing new, and tries again"),
+    });
+    let premises =
+        Premises { host, policy: config.policy, manifests: Some(manifests.clone()), state, unwritable };
     // Before the supervisor takes the apps of now, so that no change is lost in between.
     let sources = sources.with_local(manifests.subscribe());
     let desk = Desk {
@@ -137,6 +199,7 @@ async fn serve(
         manifests: manifests.clone(),
     };
     let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
+    let again = readable_again(store.clone());
     let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
     let first_round = supervisor.first_round.clone();
 
@@ -147,19 +210,24 @@ async fn serve(
     });
     let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
+    let again = async {
+        again.await;
+        end.cancel();
+        std::future::pending::<()>().await
+    };
     tokio::select! {
         () = supervisor.run(sources) => {}
         () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
             warn!("a step under way was left to Docker");
         }
+        () = again => {}
     }
-    if let Some(door) = door {
-        door.abort();
+    // Until they are gone: a next life takes their places.
+    for task in [Some(watch), Some(uplink), Some(folder), door].into_iter().flatten() {
+        task.abort();
+        let _ = task.await;
     }
-    folder.abort();
-    watch.abort();
-    uplink.abort();
-    Ok(())
+    Ok(if told.is_cancelled() { Ended::Told } else { Ended::Readable })
 }
 
 /// Where the agent keeps things, and what of the box containers may see: a path is judged again when its links are resolved.

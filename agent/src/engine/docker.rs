@@ -26,12 +26,14 @@ use super::create::prepare::{off_thread, prepare};
 use super::inspect::Inspected;
 use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
 use super::{
-    Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, update,
-    volumes,
+    Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, transport,
+    update, volumes,
 };
 
 /// A question that Docker answers from memory.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// A whole look. A Docker that lists its containers and describes none of them must not hold it up container by container.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Creating, starting and removing touch disks, which can be slow flash.
 pub(super) const WORK_TIMEOUT: Duration = Duration::from_secs(120);
 /// On top of a container's own grace period.
@@ -46,7 +48,7 @@ const LIBRARY_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 /// Docker behind a socket. Connects when it is first asked, and again when the connection was lost.
 #[derive(Debug)]
 pub struct Docker {
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     pub(super) machine: create::Machine,
     pub(super) folders: Folders,
     /// Speaks the daemon's API version. Absent until the daemon has answered, and after it went away: its successor may be another
@@ -90,13 +92,18 @@ impl Docker {
         if let Some(client) = lock(&self.client).clone() {
             return Ok(client);
         }
-        let path = self.socket.to_string_lossy();
-        let client = bollard::Docker::connect_with_unix(&path, LIBRARY_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
-            .map_err(|error| EngineError::Unavailable { message: self.unreachable(&error) })?;
+        let socket = self.socket.clone();
+        let client = bollard::Docker::connect_with_custom_transport(
+            move |request| transport::send(socket.clone(), request),
+            Some("http://docker"),
+            LIBRARY_TIMEOUT_SECONDS,
+            API_DEFAULT_VERSION,
+        )
+        .map_err(|error| EngineError::Unavailable { message: self.unreachable(&error) })?;
         let client = match tokio::time::timeout(ASK_TIMEOUT, client.negotiate_version()).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(EngineError::Unavailable { message: self.unreachable(&error) }),
-            Err(_elapsed) => return Err(EngineError::TimedOut { after: ASK_TIMEOUT }),
+            Err(_elapsed) => return Err(self.silent()),
         };
         let client = client.with_request_modifier(|mut request| {
             if let Some(encoded) = request.headers_mut().get_mut(auth::HEADER)
@@ -118,7 +125,20 @@ impl Docker {
     }
 
     pub(super) async fn version(&self) -> Result<SystemVersion, EngineError> {
-        bounded(ASK_TIMEOUT, self.client().await?.version()).await
+        bounded(ASK_TIMEOUT, self.client().await?.version()).await.map_err(|error| match error {
+            EngineError::TimedOut { .. } => self.silent(),
+            other => other,
+        })
+    }
+
+    /// It takes the question and does not answer.
+    fn silent(&self) -> EngineError {
+        let (socket, seconds) = (self.socket.display(), ASK_TIMEOUT.as_secs());
+        EngineError::Unavailable {
+            message: format!(
+                "docker hangs: nothing came from {socket} within {seconds} s; look at `systemctl status docker` and restart it"
+            ),
+        }
     }
 
     fn unreachable(&self, error: &Error) -> String {
@@ -127,7 +147,7 @@ impl Docker {
             false => "install or start docker, or name its socket with --docker-socket",
             true => "check `systemctl status docker`, and that the agent runs as root or in the group docker",
         };
-        let error = if matches!(error, Error::SocketNotFoundError(_)) {
+        let error = if !self.socket.exists() {
             "there is no such socket".to_owned()
         } else {
             Chain(error).to_string()
@@ -222,7 +242,8 @@ fn with_tag(image: &str) -> String {
 
 impl Engine for Docker {
     async fn observe(&self, desired: Arc<Desired>) -> Observed {
-        match observe::observe(self, &desired).await {
+        let look = tokio::time::timeout(LOOK_TIMEOUT, observe::observe(self, &desired));
+        match look.await.unwrap_or(Err(EngineError::TimedOut { after: LOOK_TIMEOUT })) {
             Ok(world) => Observed::Known(world),
             Err(error) => {
                 // What was marked as changed may not have been looked at.

@@ -5,8 +5,10 @@
 
 mod contract;
 mod fake;
+mod nonsense;
 mod on_docker;
 mod probing;
 mod scenario;
+mod state;
 mod supervision;
 mod updates;

@@ -3,6 +3,7 @@
 mod changes;
 mod exec;
 mod inside;
+mod own_daemon;
 mod pull;
 mod volumes;
 

@@ -58,7 +58,7 @@ impl Node {
         let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
         let store = Arc::new(store);
         let folder = self.dir.path().join("manifests");
-        let manifests = Manifests::open(store.clone(), Some(folder), Site::default()).expect("opened");
+        let manifests = Manifests::open(store.clone(), Some(folder), Site::default());
         let manifests = Arc::new(manifests);
         let end = CancellationToken::new();
         let (sources, taps, signals, link) = sources(end.clone());
@@ -144,7 +144,7 @@ impl Controller {
         self.say(Frame::Commit { digest: held.digest() }).await;
     }
 
-    async fn receive(&mut self) -> Kind {
+    pub async fn receive(&mut self) -> Kind {
         let message = tokio::time::timeout(Duration::from_secs(60), self.inbox.recv()).await;
         message.expect("a frame in time").expect("the link stands").kind.expect("a kind")
     }
