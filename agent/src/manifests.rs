@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skerry_proto::caps;
-use skerry_terms::{AppKey, Chain, PayloadSet, Problem};
+use skerry_terms::{AppKey, Chain, PayloadSet, Problem, reasons};
 use tokio::sync::{Notify, watch as bus};
 use tracing::{info, warn};
 
@@ -273,7 +273,14 @@ impl Manifests {
 
     fn say(&self, kept: &Kept) {
         let Local { apps, files, known } = &kept.local;
-        let (lost, unsaved) = (kept.lost, kept.unread.clone().or_else(|| kept.unsaved.clone()));
+        let lost = kept.lost;
+        let record_lost = || {
+            lost.then(|| Problem {
+                reason: reasons::STATE_CORRUPT.to_owned(),
+                message: "what was handed over with run -f could not be read and is kept aside as local.corrupt-N; hand it over again, remove that copy and restart the agent. Until then containers of apps that nobody asks for are left alone".to_owned(),
+            })
+        };
+        let unsaved = kept.unread.clone().or_else(|| kept.unsaved.clone()).or_else(record_lost);
         let mut set = LocalSet { apps: apps.clone(), lost, unsaved, ..LocalSet::default() };
         set.sources.extend(apps.keys().map(|key| (key.clone(), Source::Local)));
         // Of two files the first counts.

@@ -143,7 +143,7 @@ fn controller_messages() -> Vec<(&'static str, wire::ControllerMessage)> {
     ]
 }
 
-fn unchanged<M: Message + Default + PartialEq + Clone>(name: &str, message: &M) {
+fn unchanged<M: Message + Default + PartialEq + std::fmt::Debug>(name: &str, message: &M) {
     let bytes = golden(name, &message.encode_to_vec());
     assert_eq!(&M::decode(&bytes[..]).expect(name), message, "{name} is read as it was meant");
     assert_eq!(message.encode_to_vec(), bytes, "{name} is written as it was");

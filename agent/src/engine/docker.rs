@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::SystemVersion;
 use bollard::query_parameters::{
@@ -14,7 +13,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
 use bollard::{API_DEFAULT_VERSION, body_full};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt as _, stream};
 use skerry_agent_core::{
     ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources, registry,
 };
@@ -25,6 +24,7 @@ use tracing::info;
 use super::create::prepare::{off_thread, prepare};
 use super::inspect::Inspected;
 use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
+use super::transport::Lines;
 use super::{
     Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, transport,
     update, volumes,
@@ -105,16 +105,6 @@ impl Docker {
             Ok(Err(error)) => return Err(EngineError::Unavailable { message: self.unreachable(&error) }),
             Err(_elapsed) => return Err(self.silent()),
         };
-        let client = client.with_request_modifier(|mut request| {
-            if let Some(encoded) = request.headers_mut().get_mut(auth::HEADER)
-                && let Ok(text) = encoded.to_str()
-                && let Ok(mut fixed) = http::HeaderValue::from_str(&auth::for_urls(text))
-            {
-                fixed.set_sensitive(true);
-                *encoded = fixed;
-            }
-            request
-        });
         *lock(&self.client) = Some(client.clone());
         Ok(client)
     }
@@ -168,10 +158,27 @@ impl Docker {
         &self,
         client: &bollard::Docker,
         image: &str,
-        credentials: Option<DockerCredentials>,
+        auth: Option<&RegistryAuth>,
     ) -> Result<(), EngineError> {
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
-        drain(client.create_image(Some(options), None, credentials)).await
+        /// What a line of the progress has beside the progress.
+        #[derive(serde::Deserialize)]
+        struct Line {
+            error: Option<String>,
+        }
+        let path = format!("/images/create?fromImage={}", transport::encoded(&with_tag(image)));
+        let header = auth.and_then(auth::header);
+        let lines = tokio::time::timeout(PULL_IDLE, Lines::post(client, &self.socket, &path, header))
+            .await
+            .unwrap_or(Err(Error::RequestTimeoutError))
+            .map_err(|error| classify(error, PULL_IDLE))?;
+        drain(stream::try_unfold(lines, |mut lines| async move {
+            match lines.next().await? {
+                Some(Line { error: Some(error) }) => Err(Error::DockerStreamError { error }),
+                Some(Line { error: None }) => Ok(Some(((), lines))),
+                None => Ok(None),
+            }
+        }))
+        .await
     }
 
     /// Removes the volumes that Docker holds for an app of this agent's.
@@ -257,7 +264,7 @@ impl Engine for Docker {
         let client = self.client().await?;
         let mut refusal = None;
         for auth in registry::credentials(auths, image) {
-            match self.pull_with(&client, image, Some(auth::credentials(auth))).await {
+            match self.pull_with(&client, image, Some(auth)).await {
                 Err(error @ EngineError::Refused { .. }) => refusal = refusal.or(Some(error)),
                 other => return other,
             }

@@ -1,7 +1,7 @@
 //! The way to Docker's socket: one connection per question, and a bound on what comes back. bollard reads an answer to its end before it looks
 //! at it, whatever its size; here the bytes are counted as they come in.
 //!
-//! Lists and streams of events are read here, piece by piece: the first one that makes no sense ends them.
+//! Lists, events and the progress of a pull are read here, piece by piece: the first one that makes no sense ends them.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +13,7 @@ use bollard::errors::Error;
 use bollard::{BollardRequest, body_full};
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
@@ -84,10 +84,17 @@ fn is_stream(path: &str) -> bool {
 }
 
 /// Asks without bollard. Fails in Docker's words where it says no.
-async fn get(client: &bollard::Docker, socket: &Path, path: &str) -> Result<Incoming, Error> {
+async fn ask(
+    client: &bollard::Docker,
+    socket: &Path,
+    method: Method,
+    path: &str,
+    header: Option<(&'static str, HeaderValue)>,
+) -> Result<Incoming, Error> {
     let version = client.client_version();
     let path = format!("/v{}.{}{path}", version.major_version, version.minor_version);
-    let request = Request::builder().method(Method::GET).uri(path).body(body_full(Bytes::new()))?;
+    let mut request = Request::builder().method(method).uri(path).body(body_full(Bytes::new()))?;
+    request.headers_mut().extend(header.map(|(name, value)| (HeaderName::from_static(name), value)));
     let response = send(socket.to_owned(), request).await?;
     let status = response.status();
     if status.is_success() {
@@ -116,7 +123,7 @@ pub(super) async fn list<T: DeserializeOwned>(
     path: &str,
     take: impl FnMut(T) -> Result<(), String>,
 ) -> Result<(), Error> {
-    let text = get(client, socket, path).await?.collect().await?.to_bytes();
+    let text = ask(client, socket, Method::GET, path, None).await?.collect().await?.to_bytes();
     let mut json = serde_json::Deserializer::from_slice(&text);
     json.deserialize_seq(Each { take, entry: std::marker::PhantomData })?;
     Ok(json.end()?)
@@ -158,7 +165,19 @@ pub(super) struct Lines {
 
 impl Lines {
     pub async fn open(client: &bollard::Docker, socket: &Path, path: &str) -> Result<Self, Error> {
-        Ok(Self { body: get(client, socket, path).await?, buffer: Vec::new(), searched: 0 })
+        let body = ask(client, socket, Method::GET, path, None).await?;
+        Ok(Self { body, buffer: Vec::new(), searched: 0 })
+    }
+
+    /// Of something that is begun by asking.
+    pub async fn post(
+        client: &bollard::Docker,
+        socket: &Path,
+        path: &str,
+        header: Option<(&'static str, HeaderValue)>,
+    ) -> Result<Self, Error> {
+        let body = ask(client, socket, Method::POST, path, header).await?;
+        Ok(Self { body, buffer: Vec::new(), searched: 0 })
     }
 
     /// The next value; nothing at the stream's end. Cancel-safe: what was read stays in the buffer.

@@ -40,6 +40,8 @@ struct Scripted {
     script: Arc<Mutex<Script>>,
     /// Method and path of each question, without the version.
     asked: Arc<Mutex<Vec<String>>>,
+    /// The paths as they were asked for.
+    spoken: Arc<Mutex<Vec<String>>>,
     /// Cuts the lines that are held.
     cut: Arc<Notify>,
 }
@@ -53,14 +55,15 @@ impl Scripted {
         let listener = UnixListener::bind(dir.path().join("docker.sock")).expect("bound");
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(|_| None)));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let cut = Arc::new(Notify::new());
-        let (answers, questions, cuts) = (script.clone(), asked.clone(), cut.clone());
+        let (cut, spoken) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+        let (answers, cuts) = (script.clone(), cut.clone());
+        let heard = Heard { asked: asked.clone(), spoken: spoken.clone() };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(converse(stream, answers.clone(), questions.clone(), cuts.clone()));
+                tokio::spawn(converse(stream, answers.clone(), heard.clone(), cuts.clone()));
             }
         });
-        Self { dir, script, asked, cut }
+        Self { dir, script, asked, spoken, cut }
     }
 
     fn socket(&self) -> PathBuf {
@@ -85,12 +88,14 @@ impl Scripted {
     }
 }
 
-async fn converse(
-    mut stream: UnixStream,
-    script: Arc<Mutex<Script>>,
+/// Where questions are noted.
+#[derive(Clone)]
+struct Heard {
     asked: Arc<Mutex<Vec<String>>>,
-    cut: Arc<Notify>,
-) {
+    spoken: Arc<Mutex<Vec<String>>>,
+}
+
+async fn converse(mut stream: UnixStream, script: Arc<Mutex<Script>>, heard: Heard, cut: Arc<Notify>) {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
         let mut part = [0; 4096];
@@ -102,10 +107,11 @@ async fn converse(
     let text = String::from_utf8_lossy(&head).into_owned();
     let mut words = text.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    heard.spoken.lock().expect("no test panics with it").push(path.to_owned());
     let path = path.strip_prefix("/v").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(path);
     let path = if path.starts_with("ersion") { "/version" } else { path };
     let question = format!("{method} {path}");
-    asked.lock().expect("no test panics with it").push(question.clone());
+    heard.asked.lock().expect("no test panics with it").push(question.clone());
     let said = script.lock().expect("no test panics with it")(&question);
     let say = said.unwrap_or_else(|| sane(&question));
     let done = async {
@@ -333,6 +339,55 @@ async fn a_stream_of_events_that_makes_no_sense_is_opened_anew() {
         }
         docker.says(|_| None);
         up(&mut signals).await;
+    }
+    watching.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_makes_no_sense_fails_and_takes_no_memory() {
+    let docker = Scripted::new();
+    let engine = docker.engine();
+    for (say, words) in [
+        (Say::Endless("x"), "longer than"),
+        (Say::Endless("x\n"), "could not be read"),
+        (Say::Nothing, "no answer within"),
+        (Say::Held, "no answer within"),
+        (
+            Say::Json(200, "{\"status\":\"Pulling\"}\n{\"error\":\"no such manifest\"}\n".to_owned()),
+            "no such manifest",
+        ),
+        (Say::Json(500, "{\"message\":\"boom\"}".to_owned()), "boom"),
+    ] {
+        docker.says_to("POST /images/create", say);
+        let error = engine.pull("busybox:1", &[]).await.expect_err("no image").to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    docker.says_to("POST /images/create", Say::Json(200, "{\"status\":\"Pulling\"}\n".to_owned()));
+    engine.pull("busybox:1", &[]).await.expect("pulled");
+}
+
+/// A daemon that is replaced by one of another version, between one line and the next.
+#[tokio::test(start_paused = true)]
+async fn the_version_is_agreed_on_anew_with_each_daemon() {
+    let docker = Scripted::new();
+    let (tell, mut signals) = mpsc::channel(8);
+    let engine = Arc::new(docker.engine());
+    let watched = engine.clone();
+    let watching = tokio::spawn(async move { watched.watch(tell).await });
+    for version in ["1.41", "1.43", "1.24", "1.41"] {
+        docker.says(move |asked| {
+            let answer = format!("{{\"Version\":\"{version}\",\"ApiVersion\":\"{version}\"}}");
+            (asked == "GET /version").then_some(Say::Json(200, answer))
+        });
+        docker.cut.notify_waiters();
+        loop {
+            if signal(&mut signals).await == (Signal::Up { version: version.to_owned() }) {
+                break;
+            }
+        }
+        is_well(&engine).await;
+        let spoken = docker.spoken.lock().expect("no test panics with it").last().cloned();
+        assert!(spoken.as_ref().is_some_and(|path| path.starts_with(&format!("/v{version}/"))), "{spoken:?}");
     }
     watching.abort();
 }
