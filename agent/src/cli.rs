@@ -1,5 +1,7 @@
 //! The command line: what there is to say. What is done about it is in the files beside.
 
+mod bundle;
+pub(crate) mod check;
 mod containers;
 mod exec;
 mod hand_over;
@@ -14,10 +16,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::{Only, Site};
 use crate::config::{self, Given};
 use crate::logging::{LogFormat, LogLevel};
 use target::AppName;
 
+pub use bundle::bundle;
+pub use check::check;
 pub use exec::exec;
 pub use hand_over::{Handed, hand_over};
 pub use logs::logs;
@@ -31,9 +36,11 @@ Examples:
   skerry-agent status                                what runs here, and what is wrong
   skerry-agent logs web -f
   skerry-agent exec -it web -- sh
+  skerry-agent check                                 is this box fit, and what to do where it is not
+  skerry-agent bundle                                a support archive, without secrets
   skerry-agent completion bash > /etc/bash_completion.d/skerry-agent
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; status: 3 something is not ready; exec: the command's own.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; status: 3 something is not ready; check: 3 a check failed; exec: the command's own.";
 
 /// Skerry's agent: runs on an edge box what the controller asks for, and keeps it running with no controller at all.
 #[derive(Debug, Parser)]
@@ -60,6 +67,12 @@ pub enum Command {
     /// Takes back an app that was handed over with run -f: its containers go.
     #[command(after_help = REMOVE_HELP)]
     Remove(RemoveArgs),
+    /// Looks whether this box is fit: Docker, disks, clock, names, controller, kernel, the agent's files. Changes nothing, and says what to do.
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+    /// Writes a support archive: how the box, Docker, the agent and its apps are, without the values of Secrets and variables.
+    #[command(after_help = BUNDLE_HELP)]
+    Bundle(BundleArgs),
     /// Prints a completion script for a shell.
     Completion { shell: clap_complete::Shell },
 }
@@ -130,6 +143,25 @@ Examples:
 
 An app of a file in the manifests' folder goes with its file, one of the controller's with its EdgeApp.";
 
+const CHECK_HELP: &str = "\
+Examples:
+  skerry-agent check                                 before the agent is installed, or when something is odd
+  sudo skerry-agent check -o json | jq -r '.checks[] | select(.outcome != \"ok\") | .id'
+  skerry-agent check --only docker,disk-state        an id, or the word that several begin with
+  skerry-agent check --controller http://127.0.0.1:7443
+
+Some things only root can see. It ends within 15 s, whatever hangs.
+Exit codes: 0 nothing failed, though there may be warnings; 3 something failed; 2 wrong usage.";
+
+const BUNDLE_HELP: &str = "\
+Examples:
+  sudo skerry-agent bundle                           skerry-bundle-NODE-TIME.tar, in this folder
+  sudo skerry-agent bundle /tmp/box-7.tar --force
+  tar -xOf box-7.tar --wildcards '*/about.txt'       what is in it, what is missing and why
+
+Works while the agent or Docker is down. Values of Secrets, ConfigMaps and variables, commands of containers, credentials and keys are not in
+it. What containers print may hold secrets, and is added only with --container-logs.";
+
 /// Which box is meant, and how it is reached: the same values that its agent was started with.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BoxArgs {
@@ -165,6 +197,93 @@ impl BoxArgs {
     pub fn configuration(self) -> Result<config::Config, config::ConfigError> {
         self.with(Given::default())
     }
+}
+
+/// The same for a command that looks at all of the agent.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WholeArgs {
+    #[command(flatten)]
+    place: BoxArgs,
+    /// Where the controller is. [default: http://127.0.0.1:7443]
+    #[arg(long, env = "SKERRY_CONTROLLER", value_name = "URL")]
+    controller: Option<String>,
+    /// Where the key of what is stored is. [default: store.key in the state folder]
+    #[arg(long, env = "SKERRY_STORE_KEY", value_name = "FILE")]
+    store_key: Option<PathBuf>,
+    /// Folder of EdgeApps that run without a controller. [default: /etc/skerry/manifests]
+    #[arg(long, env = "SKERRY_MANIFEST_DIR", value_name = "FOLDER")]
+    manifest_dir: Option<PathBuf>,
+}
+
+impl WholeArgs {
+    /// The box as it is configured. A file that is wrong is told of, not given up for: the flags over the defaults count then.
+    fn site(self) -> Result<Site, config::ConfigError> {
+        let Self { place, controller, store_key, manifest_dir } = self;
+        let BoxArgs { config, node_name, state_dir, docker_socket, admin_socket } = place;
+        let explicit = config.is_some();
+        let path = config.unwrap_or_else(|| config::DEFAULT_PATH.into());
+        let flags = Given {
+            node_name,
+            state_dir,
+            docker_socket,
+            admin_socket,
+            controller,
+            store_key,
+            manifest_dir,
+            ..Given::default()
+        };
+        let given_by_flag = flags.controller.is_some();
+        let read = config::read(&path, explicit).and_then(|file| {
+            let given = given_by_flag || file.controller.is_some();
+            Ok((config::resolve(flags.clone(), file, &path)?, given))
+        });
+        match read {
+            Ok((config, controller_given)) => {
+                Ok(Site { config, config_error: None, config_path: path, controller_given })
+            }
+            Err(error) => {
+                // What is wrong with a flag is wrong usage.
+                let config = config::resolve(flags, Given::default(), &path)?;
+                let config_error = Some(skerry_terms::Chain(&error).to_string());
+                Ok(Site { config, config_error, config_path: path, controller_given: given_by_flag })
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    whole: WholeArgs,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: CheckOutput,
+    /// Only these checks, by id or by the word that several begin with.
+    #[arg(long, value_name = "ID,…")]
+    only: Option<Only>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BundleArgs {
+    /// Where it is written. [default: skerry-bundle-NODE-TIME.tar in this folder]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Replaces a file that is there.
+    #[arg(long)]
+    force: bool,
+    /// Adds the last 100 lines of each container's log. They may hold secrets: look through them.
+    #[arg(long)]
+    container_logs: bool,
+    #[command(flatten)]
+    whole: WholeArgs,
+}
+
+/// How checks are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum CheckOutput {
+    #[default]
+    Table,
+    Json,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -18,6 +18,7 @@ mod observe;
 mod pause;
 mod refusal;
 mod streams;
+mod survey;
 mod transport;
 mod update;
 mod volumes;
@@ -37,6 +38,7 @@ use tokio::sync::mpsc;
 pub use docker::Docker;
 pub use exec::Ran;
 pub use streams::{Chunk, Chunks, Interactive, LogOptions};
+pub use survey::{Documents, Survey};
 pub use volumes::{Folders, HostPathRule};
 
 /// What the agent needs of a container engine. Every call ends within a bound.

@@ -12,6 +12,9 @@
 //! and session, and passes on. bollard is named only under `engine`, tonic only under `uplink`.
 
 pub mod admin;
+pub mod archive;
+pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -33,6 +33,15 @@ fn main() -> ExitCode {
             print(&cli::remove(args, config).await.map_err(failed)?);
             Ok(0)
         }),
+        Command::Check(args) => alone(async {
+            let (text, code) = cli::check(args).await?;
+            print(&text);
+            Ok(code)
+        }),
+        Command::Bundle(args) => alone(async {
+            print(&cli::bundle(args).await?);
+            Ok(0)
+        }),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skerry-agent", &mut std::io::stdout());
             Ok(0)
@@ -70,8 +79,13 @@ fn hand_over(files: &[PathBuf], wait: bool, config: &Config) -> Result<Handed, F
 /// A command that asks the box, and ends.
 fn asking(place: BoxArgs, ask: impl AsyncFnOnce(Config) -> Result<u8, Failure>) -> Result<u8, Failure> {
     let config = place.configuration().map_err(|error| (chain(&error), 2))?;
+    alone(ask(config))
+}
+
+/// A command that ends, with or without an agent.
+fn alone(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = runtime()?;
-    let done = runtime.block_on(ask(config));
+    let done = runtime.block_on(command);
     // A thread that waits for standard input would wait on.
     runtime.shutdown_background();
     done

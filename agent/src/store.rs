@@ -12,6 +12,7 @@ mod format;
 mod guard;
 mod local;
 mod lock;
+mod peek;
 mod seal;
 mod state;
 
@@ -29,6 +30,7 @@ pub use format::Unreadable;
 use guard::Guards;
 pub use local::{Local, LocalLoaded};
 use lock::Lock;
+pub use peek::{Peek, Peeked, key_path, peek};
 pub use seal::KeyError;
 pub use state::Stored;
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod health;
+pub(crate) mod reach;
 
 use std::collections::hash_map::RandomState;
 use std::error::Error as _;

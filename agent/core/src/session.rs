@@ -317,6 +317,11 @@ impl Session {
         if answer {
             let (outcome, message) = (AckOutcome::Adopted, String::new());
             effects.push(Effect::Send(Outgoing::Ack { generation, digest, outcome, message }));
+        } else if self.connected {
+            // The hello on this link told of the set before. Whoever heard it may send nothing, or what can only be refused.
+            effects.extend(
+                self.close("a set that an earlier link brought is in force now, and the hello did not tell"),
+            );
         }
         effects.extend(self.commit_waiting());
         effects

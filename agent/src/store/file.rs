@@ -244,7 +244,7 @@ impl Store {
 }
 
 /// Reads a file up to the largest size that a store can have: a runaway file must not fill the box's memory.
-fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     // Not to wait for a pipe that somebody put there.
     let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0).min(max));

@@ -40,7 +40,7 @@ impl Local {
         local.encode_to_vec()
     }
 
-    fn decode(content: &[u8]) -> Result<Self, String> {
+    pub(super) fn decode(content: &[u8]) -> Result<Self, String> {
         let text = |error: WireError| error.to_string();
         let wire::StoredLocal { apps, files, known } =
             wire::StoredLocal::decode(content).map_err(|error| error.to_string())?;

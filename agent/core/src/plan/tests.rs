@@ -1,5 +1,6 @@
 //! The planner on a model of Docker: invariants as properties, and the cases that people ask about as scenarios.
 
+mod crashes;
 mod creation;
 mod hooks_and_probes;
 mod in_place;

@@ -261,7 +261,7 @@ impl Site {
                     return Outcome::Failed { reason: skerry_terms::reasons::POST_START_FAILED, message };
                 }
             }
-            // The list says of which app: see `execute`.
+            // The list says of which app: see `carry_out`.
             Action::Discard => {}
             Action::Remove { id, .. } => {
                 self.assert_ours(id);
@@ -276,6 +276,18 @@ impl Site {
         assert!(self.world.containers[id].ownership().is_some(), "A3: {id} is not ours");
     }
 
+    /// Executes one step of an app's list.
+    pub fn carry_out(&mut self, app: &skerry_terms::AppKey, action: &Action) -> Outcome {
+        let outcome = self.apply(action);
+        if *action == Action::Discard {
+            let left = self.world.containers.values().any(|c| c.ownership().is_some_and(|o| o.app == *app));
+            assert!(!left, "the folders of {app} are removed under its containers");
+            self.world.kept.remove(app);
+            self.files.remove(app);
+        }
+        outcome
+    }
+
     /// Executes a list as the executor does: each step is recorded, the first failure ends it, and it may be cut after `limit` steps.
     pub fn execute(
         &mut self,
@@ -287,14 +299,7 @@ impl Site {
         memory.dispatch(app, actions);
         for action in actions.iter().take(limit) {
             memory.begin(app, action.step());
-            let outcome = self.apply(action);
-            if *action == Action::Discard {
-                let left =
-                    self.world.containers.values().any(|c| c.ownership().is_some_and(|o| o.app == *app));
-                assert!(!left, "the folders of {app} are removed under its containers");
-                self.world.kept.remove(app);
-                self.files.remove(app);
-            }
+            let outcome = self.carry_out(app, action);
             let failed = matches!(outcome, Outcome::Failed { .. });
             memory.record(app, &action.step(), outcome, self.now);
             if failed {
