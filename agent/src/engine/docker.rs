@@ -36,6 +36,8 @@ pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Creating, starting and removing touch disks, which can be slow flash.
 pub(super) const WORK_TIMEOUT: Duration = Duration::from_secs(120);
+/// A Docker that is well answers a ping at once, whatever it is working on.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// On top of a container's own grace period.
 pub(super) const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// A pull without any progress for this long is dead. The whole pull may take hours on a thin link.
@@ -121,6 +123,32 @@ impl Docker {
         })
     }
 
+    /// Does what may take long, and gives it up when Docker itself does not answer meanwhile: then it is not this that takes long, and the sooner
+    /// that is known, the better.
+    async fn work<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+        tokio::select! {
+            done = call => done,
+            error = self.hangs() => Err(error),
+        }
+    }
+
+    /// Ends when Docker answers nothing any more.
+    async fn hangs(&self) -> EngineError {
+        loop {
+            tokio::time::sleep(ASK_TIMEOUT).await;
+            let ping = async {
+                match self.client().await {
+                    Ok(client) => drop(client.ping().await),
+                    // Who cannot be reached does not hang, and says so by itself.
+                    Err(_) => {}
+                }
+            };
+            if tokio::time::timeout(PING_TIMEOUT, ping).await.is_err() {
+                return self.silent();
+            }
+        }
+    }
+
     /// It takes the question and does not answer.
     fn silent(&self) -> EngineError {
         let (socket, seconds) = (self.socket.display(), ASK_TIMEOUT.as_secs());
@@ -202,6 +230,32 @@ impl Docker {
             bounded(WORK_TIMEOUT, remove).await?;
         }
         Ok(())
+    }
+
+    async fn create_now(&self, spec: &CreateSpec) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let _being_made = volumes::being_made(&self.folders, &spec.name);
+        let body = create::body(spec, prepare(self, &client, spec).await?, self.machine);
+        let create = async || {
+            let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+            tokio::time::timeout(WORK_TIMEOUT, client.create_container(Some(options), body.clone()))
+                .await
+                .unwrap_or(Err(Error::RequestTimeoutError))
+        };
+        let mut result = create().await;
+        // The sandbox's image is imported when Docker misses it, not asked for before: it is missing once in a box's life.
+        if spec.image.is_none() && matches!(&result, Err(error) if status(error) == Some(NOT_FOUND)) {
+            self.import_pause(&client).await?;
+            result = create().await;
+        }
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(CONFLICT) && self.is_created(&client, spec).await => Ok(()),
+            Err(error) if status(&error) == Some(NOT_FOUND) => {
+                Err(EngineError::NoImage { message: words(&error).unwrap_or_default().trim().to_owned() })
+            }
+            Err(error) => Err(classify(error, WORK_TIMEOUT)),
+        }
     }
 
     /// Gives Docker the sandbox's image.
@@ -286,35 +340,14 @@ impl Engine for Docker {
 
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
-        let client = self.client().await?;
-        let _being_made = volumes::being_made(&self.folders, &spec.name);
-        let body = create::body(spec, prepare(self, &client, spec).await?, self.machine);
-        let create = async || {
-            let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-            tokio::time::timeout(WORK_TIMEOUT, client.create_container(Some(options), body.clone()))
-                .await
-                .unwrap_or(Err(Error::RequestTimeoutError))
-        };
-        let mut result = create().await;
-        // The sandbox's image is imported when Docker misses it, not asked for before: it is missing once in a box's life.
-        if spec.image.is_none() && matches!(&result, Err(error) if status(error) == Some(NOT_FOUND)) {
-            self.import_pause(&client).await?;
-            result = create().await;
-        }
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if status(&error) == Some(CONFLICT) && self.is_created(&client, spec).await => Ok(()),
-            Err(error) if status(&error) == Some(NOT_FOUND) => {
-                Err(EngineError::NoImage { message: words(&error).unwrap_or_default().trim().to_owned() })
-            }
-            Err(error) => Err(classify(error, WORK_TIMEOUT)),
-        }
+        self.work(self.create_now(spec)).await
     }
 
     async fn start(&self, name: &str) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
         // Docker answers 304 for one that runs, which the library takes as success.
-        bounded(WORK_TIMEOUT, self.client().await?.start_container(name, None)).await
+        let client = self.client().await?;
+        self.work(bounded(WORK_TIMEOUT, client.start_container(name, None))).await
     }
 
     async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError> {
@@ -344,7 +377,7 @@ impl Engine for Docker {
                 Ok(()) => Ok(()),
             }
         };
-        bounded(WORK_TIMEOUT, remove).await?;
+        self.work(bounded(WORK_TIMEOUT, remove)).await?;
         // Of a container that was not looked at before, the file goes with the app.
         if let Some(message) = message {
             volumes::forget_message(&message);

@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod bad_state;
+mod own_daemon;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

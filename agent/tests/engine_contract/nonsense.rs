@@ -6,14 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use skerry_agent::engine::{Docker, Engine as _, Folders, Signal};
-use skerry_agent::store::Store;
+use skerry_agent::engine::{Docker, Engine as _, EngineError, Folders, Signal};
 use skerry_agent_core::Observed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 
-use crate::scenario::{app, desired, held};
+use crate::scenario::{app, desired};
 
 /// What is answered to a question.
 #[derive(Debug, Clone)]
@@ -366,6 +365,25 @@ async fn a_pull_that_makes_no_sense_fails_and_takes_no_memory() {
     engine.pull("busybox:1", &[]).await.expect("pulled");
 }
 
+#[tokio::test(start_paused = true)]
+async fn work_for_a_docker_that_hangs_is_given_up_and_work_that_takes_long_is_not() {
+    let docker = Scripted::new();
+    let engine = docker.engine();
+    docker.says(|asked| match asked {
+        _ if asked.starts_with("POST") => Some(Say::Nothing),
+        "GET /_ping" => Some(Say::Nothing),
+        _ => None,
+    });
+    let error = engine.start("web").await.expect_err("it hangs");
+    assert!(
+        matches!(error, EngineError::Unavailable { .. }) && error.to_string().contains("hangs"),
+        "{error}"
+    );
+    docker.says_to("POST", Say::Nothing);
+    let error = engine.start("web").await.expect_err("it takes too long");
+    assert!(matches!(error, EngineError::TimedOut { .. }), "{error}");
+}
+
 /// A daemon that is replaced by one of another version, between one line and the next.
 #[tokio::test(start_paused = true)]
 async fn the_version_is_agreed_on_anew_with_each_daemon() {
@@ -386,8 +404,9 @@ async fn the_version_is_agreed_on_anew_with_each_daemon() {
             }
         }
         is_well(&engine).await;
-        let spoken = docker.spoken.lock().expect("no test panics with it").last().cloned();
-        assert!(spoken.as_ref().is_some_and(|path| path.starts_with(&format!("/v{version}/"))), "{spoken:?}");
+        let spoken = docker.spoken.lock().expect("no test panics with it").clone();
+        let spoken = spoken.iter().rfind(|path| path.contains("/containers/json"));
+        assert!(spoken.is_some_and(|path| path.starts_with(&format!("/v{version}/"))), "{spoken:?}");
     }
     watching.abort();
 }
@@ -408,14 +427,7 @@ impl Agent {
         let door = format!("{state}/agent.sock");
         let child = Command::new(env!("CARGO_BIN_EXE_skerry-agent"))
             .args(["run", "--node-name", "node", "--state-dir", state, "--docker-socket", socket])
-            .args([
-                "--controller",
-                "http://127.0.0.1:1",
-                "--manifest-dir",
-                "/nonexistent",
-                "--admin-socket",
-                &door,
-            ])
+            .args(["--controller", "http://127.0.0.1:1", "--manifest-dir", state, "--admin-socket", &door])
             .stderr(Stdio::null())
             .spawn();
         Self(child.expect("it starts"))
@@ -437,15 +449,22 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+const WEB: &str = "
+apiVersion: skerry.dev/v1alpha1
+kind: EdgeApp
+metadata: {name: web, namespace: test}
+spec:
+  placement: {nodeSelector: {}}
+  template: {spec: {containers: [{name: main, image: 'busybox:1'}]}}
+";
+
 /// The whole agent: its memory stays small, it touches nothing, its door goes on answering, and it works as soon as Docker does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_outlasts_a_docker_that_talks_nonsense() {
     let docker = Scripted::new();
     let state = docker.dir.path().join("state");
-    Store::open(&state)
-        .expect("opened")
-        .save(&held(1, &[app("web", &["busybox:1"], "1")]).into())
-        .expect("saved");
+    std::fs::create_dir(&state).expect("created");
+    std::fs::write(state.join("web.yaml"), WEB).expect("written");
     docker.says_to(
         LIST,
         Say::Json(

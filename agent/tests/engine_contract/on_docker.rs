@@ -3,7 +3,6 @@
 mod changes;
 mod exec;
 mod inside;
-mod own_daemon;
 mod pull;
 mod volumes;
 

@@ -1,12 +1,8 @@
 //! The whole agent on a Docker of its own, which may be absent, hang and be restarted: nothing of it is felt by the machine's other containers.
 
-use std::process::{Child, Stdio};
-
 use rustix::process::{Pid, Signal, kill_process};
-use skerry_agent::store::Store;
 
 use super::*;
-use crate::scenario::{App, held};
 
 /// How long a Docker may take to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,10 +26,13 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
 }
 
 impl OwnBox {
-    fn new(apps: &[App]) -> Self {
+    fn new(apps: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let state = Store::open(&dir.path().join("state")).expect("opened");
-        state.save(&held(1, apps).into()).expect("saved");
+        std::fs::create_dir(dir.path().join("manifests")).expect("created");
+        for app in apps {
+            let file = dir.path().join("manifests").join(format!("{app}.yaml"));
+            std::fs::write(file, manifest(app)).expect("written");
+        }
         Self { dir, daemon: None, agent: None }
     }
 
@@ -97,7 +96,7 @@ impl OwnBox {
                 "--docker-socket",
                 &self.socket(),
             ])
-            .args(["--controller", "http://127.0.0.1:1", "--manifest-dir", "/nonexistent"])
+            .args(["--controller", "http://127.0.0.1:1", "--manifest-dir", &at("manifests")])
             .args(["--admin-socket", &at("agent.sock")])
             .stdout(Stdio::null())
             .stderr(log)
@@ -162,16 +161,10 @@ impl Drop for OwnBox {
     }
 }
 
-fn on_host(name: &str) -> App {
-    let mut app = app(name, &["skerry.local/busybox:1"], "1");
-    app.template().host_network = true;
-    app
-}
-
 /// Absent at boot, there, hung for a while, restarted: the agent is there all the time, and each app runs once whenever Docker does.
 #[test]
 fn an_agent_outlives_whatever_becomes_of_its_docker() {
-    let mut own = OwnBox::new(&[on_host("a"), on_host("b")]);
+    let mut own = OwnBox::new(&["a", "b"]);
     own.start_agent();
     own.says("docker is not ready");
     own.start_daemon();
@@ -180,16 +173,9 @@ fn an_agent_outlives_whatever_becomes_of_its_docker() {
 
     own.signal(Signal::STOP);
     // A new app makes the agent ask; without one, an agent at rest has no question.
-    let file = own.dir.path().join("c.yaml");
-    std::fs::write(&file, APP_C).expect("written");
-    let at = |name: &str| own.dir.path().join(name).display().to_string();
-    let handed = Command::new(env!("CARGO_BIN_EXE_skerry-agent"))
-        .args(["run", "-f", &at("c.yaml"), "--no-wait", "--node-name", "node"])
-        .args(["--state-dir", &at("state"), "--admin-socket", &at("agent.sock")])
-        .output()
-        .expect("it runs");
-    assert!(handed.status.success(), "{}", String::from_utf8_lossy(&handed.stderr));
-    own.says("docker is not ready: no answer within");
+    let file = own.dir.path().join("manifests/c.yaml");
+    std::fs::write(file, manifest("c")).expect("written");
+    own.says("docker is not ready: no answer within 30 s");
     own.says("Unknown");
     own.signal(Signal::CONT);
     let after = own.runs(&["a", "b", "c"]);
@@ -203,16 +189,20 @@ fn an_agent_outlives_whatever_becomes_of_its_docker() {
     assert!(again.iter().all(|id| !after.contains(id)), "they ended with their Docker: {again:?}");
 }
 
-const APP_C: &str = "
+fn manifest(name: &str) -> String {
+    format!(
+        "
 apiVersion: skerry.dev/v1alpha1
 kind: EdgeApp
-metadata: {name: c, namespace: test}
+metadata: {{name: {name}, namespace: test}}
 spec:
-  placement: {nodeSelector: {}}
+  placement: {{nodeSelector: {{}}}}
   template:
     spec:
       hostNetwork: true
       terminationGracePeriodSeconds: 1
       containers:
-      - {name: main, image: 'skerry.local/busybox:1', command: [sleep, '9999']}
-";
+      - {{name: main, image: 'skerry.local/busybox:1', command: [sleep, '9999']}}
+"
+    )
+}
