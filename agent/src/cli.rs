@@ -94,13 +94,13 @@ The file knows the same keys as the flags:
   log-level = \"info\"
   store-key = \"/media/stick/store.key\"     the key of what is stored; default: in state-dir
   manifest-dir = \"/etc/skerry/manifests\"   EdgeApps that run without a controller
-  seccomp-folder = \"/etc/skerry/seccomp\"   profiles that apps may name; default: none
+  seccomp-folder = \"/etc/skerry/seccomp\"   profiles for seccompProfile type Localhost; default: none
   app-names = \"Namespace\"                  apps that find each other by name: Namespace, All, None
   [labels]
   site = \"hz\"
   [policy]                                   what apps may do; these are the defaults
   privileged = false
-  host-network = true
+  host-network = false
   host-pid = false
   host-ipc = false
   host-paths = []                            such as \"/data\": with all below it
