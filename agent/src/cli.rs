@@ -10,6 +10,7 @@ mod remove;
 mod status;
 mod target;
 mod terminal;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,14 @@ pub use hand_over::{Handed, hand_over};
 pub use logs::logs;
 pub use remove::remove;
 pub use status::status;
+pub use upgrade::{self_check, upgrade};
+
+/// Asked of a new agent by the one that runs, before anything is risked for it.
+pub const SELF_CHECK: &str = "self-check";
+/// What is left of an agent while a new one is tried.
+pub const STAND_BY: &str = "stand-by";
+/// Tells a new agent that it is being tried.
+pub const ON_TRIAL: &str = "--on-trial";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,9 +47,11 @@ Examples:
   skerry-agent exec -it web -- sh
   skerry-agent check                                 is this box fit, and what to do where it is not
   skerry-agent bundle                                a support archive, without secrets
+  skerry-agent upgrade ./skerry-agent-0.2            another version takes over; no container notices
   skerry-agent completion bash > /etc/bash_completion.d/skerry-agent
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; status: 3 something is not ready; check: 3 a check failed; exec: the command's own.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; status: 3 something is not ready; check: 3 a check failed; upgrade: 4 the new
+version was tried and gave way; exec: the command's own.";
 
 /// Skerry's agent: runs on an edge box what the controller asks for, and keeps it running with no controller at all.
 #[derive(Debug, Parser)]
@@ -67,6 +78,15 @@ pub enum Command {
     /// Takes back an app that was handed over with run -f: its containers go.
     #[command(after_help = REMOVE_HELP)]
     Remove(RemoveArgs),
+    /// Has another version take over from the agent that runs here. No container notices; if it does not stand, the present one goes on.
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(UpgradeArgs),
+    /// What this binary says of itself on this box, as JSON.
+    #[command(name = SELF_CHECK, hide = true)]
+    SelfCheck(RunArgs),
+    /// Stands by while a new version is tried: for the agent itself.
+    #[command(name = STAND_BY, hide = true)]
+    StandBy,
     /// Looks whether this box is fit: Docker, disks, clock, names, controller, kernel, the agent's files. Changes nothing, and says what to do.
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
@@ -142,6 +162,17 @@ Examples:
   skerry-agent remove plant/web
 
 An app of a file in the manifests' folder goes with its file, one of the controller's with its EdgeApp.";
+
+const UPGRADE_HELP: &str = "\
+Examples:
+  skerry-agent upgrade ./skerry-agent-0.2
+  skerry-agent upgrade /usr/local/bin/skerry-agent.previous     back to the version before
+
+The new binary is copied beside the present one, asked whether it can work with what is on this box, and tried: it must read the state, see
+Docker, leave alone every app that is well, and meet the controller if it is connected now. Only then it is put in place; the present one is
+kept as skerry-agent.previous. A new version that keeps ending badly in its first 10 minutes goes back by itself.
+
+Exit codes: 0 the new version runs, 1 refused, nothing was tried, 4 it was tried and gave way: the present version runs on.";
 
 const CHECK_HELP: &str = "\
 Examples:
@@ -315,6 +346,9 @@ pub struct RunArgs {
     /// How much is logged. [default: info]
     #[arg(long, env = "SKERRY_LOG_LEVEL", value_enum)]
     log_level: Option<LogLevel>,
+    /// Starts held to what the agent before it had reached, as standard input says.
+    #[arg(long, hide = true)]
+    on_trial: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -330,6 +364,49 @@ impl RunArgs {
         (self.files.clone(), !self.no_wait)
     }
 
+    /// Another version runs here, and waits for this one to prove itself.
+    pub fn is_on_trial(&self) -> bool {
+        self.on_trial
+    }
+
+    /// The arguments that make another agent like this one, whatever the environment is. Manifests were handed over already.
+    pub fn again(&self) -> Result<Vec<String>, String> {
+        let Self {
+            place: BoxArgs { config, node_name, state_dir, docker_socket, admin_socket },
+            files: _,
+            no_wait: _,
+            controller,
+            store_key,
+            manifest_dir,
+            labels,
+            log_format,
+            log_level,
+            on_trial: _,
+        } = self;
+        let path = |path: &Option<PathBuf>| match path.as_deref().map(|path| path.to_str().ok_or(path)) {
+            None => Ok(None),
+            Some(Ok(path)) => Ok(Some(path.to_owned())),
+            Some(Err(path)) => Err(format!("the path {} is not UTF-8", path.display())),
+        };
+        let named =
+            |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned());
+        let given = [
+            ("config", path(config)?),
+            ("node-name", node_name.clone()),
+            ("state-dir", path(state_dir)?),
+            ("docker-socket", docker_socket.clone()),
+            ("admin-socket", path(admin_socket)?),
+            ("controller", controller.clone()),
+            ("store-key", path(store_key)?),
+            ("manifest-dir", path(manifest_dir)?),
+            ("log-format", named(log_format.and_then(|format| format.to_possible_value()))),
+            ("log-level", named(log_level.and_then(|level| level.to_possible_value()))),
+        ];
+        let given = given.into_iter().filter_map(|(flag, value)| Some(format!("--{flag}={}", value?)));
+        let labels = labels.iter().map(|(key, value)| format!("--label={key}={value}"));
+        Ok(given.chain(labels).collect())
+    }
+
     /// The whole configuration, from all its sources.
     pub fn configuration(self) -> Result<config::Config, config::ConfigError> {
         let Self {
@@ -342,6 +419,7 @@ impl RunArgs {
             labels,
             log_format,
             log_level,
+            on_trial: _,
         } = self;
         let labels = labels.into_iter().collect();
         let more =
@@ -429,6 +507,18 @@ pub struct RemoveArgs {
     pub place: BoxArgs,
 }
 
+#[derive(Debug, Clone, Args)]
+pub struct UpgradeArgs {
+    /// The binary of the other version.
+    #[arg(value_name = "BINARY")]
+    binary: PathBuf,
+    /// How long it may take to stand, such as 60s or 5m. [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = target::duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    pub place: BoxArgs,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -454,5 +544,19 @@ mod tests {
         assert!(parse("skerry-agent exec web").is_err());
         assert!(parse("skerry-agent logs a/b/c").is_err());
         assert!(parse("skerry-agent run --no-wait").is_err());
+    }
+
+    #[test]
+    fn an_agent_starts_again_with_what_it_was_started_with() {
+        let flags = "--config=/c --node-name=n --state-dir=/s --docker-socket=/d --admin-socket=/a --controller=http://x:1 \
+                     --store-key=/k --manifest-dir=/m --log-format=json --log-level=debug --label=a=b --label=c=d";
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        let parse = |more: &[&str]| match Cli::try_parse_from([&["skerry-agent", "run"], more].concat()) {
+            Ok(Cli { command: Command::Run(args) }) => args,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parse(&flags).again().expect("text"), flags);
+        let handed = [&flags[..], &["-f", "web.yaml", "--no-wait", ON_TRIAL]].concat();
+        assert_eq!(parse(&handed).again().expect("text"), flags, "once is enough for these");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Backoff, Capacity, Device, Host, PathError, Session, SetCaps};
+use skerry_agent_core::{Backoff, Capacity, Device, Host, PathError, Session, SetCaps, at_rest};
 use skerry_proto::caps;
 use skerry_terms::{Problem, reasons};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,25 +18,54 @@ use crate::config::Config;
 use crate::decode::DEVICE_PREFIX;
 use crate::engine::{Docker, Engine as _, Folders};
 use crate::manifests::{self, ManifestError, Manifests, Site};
+use crate::notify::{self, Notifier, Pulse};
 use crate::store::{Loaded, Store, StoreError, Stored};
-use crate::supervisor::{Greeting, Premises, Supervisor, sources};
-use crate::{facts, uplink};
+use crate::supervisor::{Greeting, Premises, Supervisor, Taps, sources};
+use crate::upgrade::{self, Again, Left, Next, Order, Terms, Trial, Upgrades};
+use crate::{facts, store, uplink};
 
 /// How long steps under way may take when the agent is told to end. What is cut off is found and finished by the next agent.
 const END_WAIT: Duration = Duration::from_millis(1500);
 /// A Docker that neither answers nor refuses must not keep the node from saying so.
 const FIRST_ROUND_WAIT: Duration = Duration::from_secs(5);
+/// For an agent on trial to say what is wrong with it.
+const LAST_WORD_WAIT: Duration = Duration::from_millis(500);
 /// Between looks at a state that cannot be read. They cost one read of a file.
 const RECHECK: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30) };
 /// For fsync and name lookups; each thread costs memory while it lives.
 const BLOCKING_THREADS: usize = 3;
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
+/// What an agent is started with.
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
+    /// Manifests to take in first: by the name of where they come from, their texts.
+    pub handed: Vec<(String, String)>,
+    /// How an agent like this one is started.
+    pub again: Again,
+    /// Another version waits for this one to prove itself.
+    pub trial: Option<Trial>,
+}
+
+/// Why the agent ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to, or its trial is over.
+    Told,
+    /// Another version is to take over.
+    Upgrading(Box<Order>),
+    /// It kept ending badly on probation: the version before takes over.
+    Becoming(Next),
+}
+
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the state cannot be read: {0}")]
+    Unreadable(String),
     #[error("{file}")]
     Manifest {
         file: String,
@@ -49,19 +78,36 @@ pub enum RunError {
     Signals(#[source] io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. `handed` is handed over first: by the name of where they come from, their texts.
-pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError> {
+/// Runs until SIGTERM or SIGINT, or until another version is to take over.
+pub fn run(start: Start) -> Result<Ended, RunError> {
+    let Start { config, handed, again, trial } = start;
     let store = Store::open(&config.state_dir)?;
+    if trial.is_none() {
+        if let Some(place) = upgrade::at_start(&config.state_dir, config.store_key.as_deref()) {
+            let next = Next::Agent { binary: place.binary().to_owned(), arguments: again.arguments };
+            return Ok(Ended::Becoming(next));
+        }
+    } else if let Some(wrong) = store::inspect(&config.state_dir, config.store_key.as_deref()).pop() {
+        // An agent that is trusted moves it aside; this one may be what is wrong.
+        return Err(RunError::Unreadable(wrong.why));
+    }
     let store = match config.store_key.clone() {
         Some(key) => store.with_key(key),
         None => store,
     };
+    let (loaded, state) = read(&store);
     let site = Site {
         architecture: facts::architecture().to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
         labels: config.labels.clone(),
     };
     let store = Arc::new(store);
+    let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site));
+    for (file, text) in handed {
+        for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
+            info!("app={key} was handed over");
+        }
+    }
     // One thread: the agent waits most of the time, and each further thread would cost memory on every box.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -70,34 +116,22 @@ pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError
         .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .build()
         .map_err(RunError::Runtime)?;
-    let mut handed = Some(handed);
-    let ended = loop {
-        let (loaded, state) = read(&store);
-        let manifests =
-            Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site.clone()));
-        for (file, text) in handed.take().into_iter().flatten() {
-            for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
-                info!("app={key} was handed over");
-            }
+    let arguments = again.arguments.clone();
+    let stored = (loaded, state);
+    let ended = runtime.block_on(serve(config, store, manifests, stored, Upgrades::new(again), trial));
+    let ended = match ended {
+        Ok(None) => {
+            info!("what is stored can be read again; beginning anew with it");
+            std::env::current_exe()
+                .map(|binary| Ended::Becoming(Next::Agent { binary, arguments }))
+                .map_err(RunError::Runtime)
         }
-        let life = serve(config.clone(), store.clone(), manifests, loaded, state);
-        match runtime.block_on(life) {
-            Ok(Ended::Told) => break Ok(()),
-            Ok(Ended::Readable) => info!("what is stored can be read again; beginning anew with it"),
-            Err(error) => break Err(error),
-        }
+        Ok(Some(ended)) => Ok(ended),
+        Err(error) => Err(error),
     };
     // A name lookup or an fsync that hangs is left behind.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
-}
-
-/// Why a life of the agent ended.
-enum Ended {
-    /// By a signal.
-    Told,
-    /// Something of the store that could not be read can be now.
-    Readable,
 }
 
 /// What is stored, and what is wrong with it. What cannot be read keeps nobody from coming up: then no container is touched.
@@ -134,15 +168,22 @@ async fn readable_again(store: Arc<Store>) {
     std::future::pending().await
 }
 
+/// Nothing: something of the store that could not be read can be now.
 async fn serve(
     config: Config,
     store: Arc<Store>,
     manifests: Arc<Manifests>,
-    loaded: Loaded,
-    state: Option<Problem>,
-) -> Result<Ended, RunError> {
+    (loaded, state): (Loaded, Option<Problem>),
+    upgrades: Arc<Upgrades>,
+    trial: Option<Trial>,
+) -> Result<Option<Ended>, RunError> {
     let told = ending_signal().map_err(RunError::Signals)?;
+    // An upgrade ends the agent, too.
     let end = told.child_token();
+    let notifier = match &trial {
+        Some(_) => Notifier::default(),
+        None => Notifier::from_environment(),
+    };
     info!(
         "skerry-agent {} node={} controller={} state={}",
         env!("CARGO_PKG_VERSION"),
@@ -197,37 +238,103 @@ async fn serve(
         standing: taps.node(),
         apps: taps.standings(),
         manifests: manifests.clone(),
+        upgrades: upgrades.clone(),
     };
     let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
-    let again = readable_again(store.clone());
-    let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
+    let has_door = door.is_some();
+    let seen = taps.clone();
+    let readable = readable_again(store.clone());
+    let mut supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps)
+        .with_pulse(Pulse::new(notifier.clone()));
     let first_round = supervisor.first_round.clone();
+    let judging = trial.map(|trial| {
+        let (inquiry, first_plan) = trial.inquiry();
+        (trial, inquiry, first_plan)
+    });
+    let judged = match judging {
+        Some((trial, inquiry, first_plan)) => {
+            supervisor = supervisor.with_inquiry(inquiry);
+            let (over, end) = (trial.over.clone(), end.clone());
+            tokio::spawn(async move {
+                over.cancelled().await;
+                end.cancel();
+            });
+            Some(tokio::spawn(trial.judge(has_door, first_plan, seen.node())))
+        }
+        None => None,
+    };
 
     let watch = tokio::spawn(async move { engine.watch(signals).await });
+    let dialling = first_round.clone();
     let uplink = tokio::spawn(async move {
-        let _ = tokio::time::timeout(FIRST_ROUND_WAIT, first_round.cancelled()).await;
+        let _ = tokio::time::timeout(FIRST_ROUND_WAIT, dialling.cancelled()).await;
         uplink::run(config.controller, link).await;
     });
     let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
-    let again = async {
-        again.await;
-        end.cancel();
-        std::future::pending::<()>().await
+    if notifier.is_asked() {
+        tokio::spawn(notify::tell(
+            notifier.clone(),
+            first_round,
+            FIRST_ROUND_WAIT,
+            seen.node(),
+            seen.standings(),
+        ));
+    }
+    let trusted = upgrades.clone();
+    let probation = tokio::spawn(async move { trusted.probation().await });
+    let (mut upgrade, mut is_readable) = (None, false);
+    let ending = async {
+        tokio::select! {
+            () = end.cancelled() => notifier.stopping(),
+            wanted = upgrades.wanted() => {
+                info!("another version is to take over: containers stay as they are");
+                upgrade = Some(upgrades.order(wanted, terms(&seen, has_door)));
+                end.cancel();
+            }
+            () = readable => {
+                is_readable = true;
+                end.cancel();
+            }
+        }
+        tokio::time::sleep(END_WAIT).await;
     };
     tokio::select! {
         () = supervisor.run(sources) => {}
-        () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
-            warn!("a step under way was left to Docker");
+        () = ending => warn!("a step under way was left to Docker"),
+    }
+    // On trial: what ended the supervisor may be what is to be said.
+    if let Some(judged) = judged {
+        let _ = tokio::time::timeout(LAST_WORD_WAIT, judged).await;
+    }
+    if let Some(door) = door {
+        door.abort();
+    }
+    probation.abort();
+    folder.abort();
+    watch.abort();
+    uplink.abort();
+    // Whoever was told to end does not begin anew.
+    match upgrade.filter(|_| !told.is_cancelled()) {
+        Some(order) => Ok(Some(Ended::Upgrading(Box::new(order)))),
+        None => {
+            upgrades.ended_in_order();
+            Ok((!is_readable || told.is_cancelled()).then_some(Ended::Told))
         }
-        () = again => {}
     }
-    // Until they are gone: a next life takes their places.
-    for task in [Some(watch), Some(uplink), Some(folder), door].into_iter().flatten() {
-        task.abort();
-        let _ = task.await;
+}
+
+/// What a new agent has to reach: what this one has.
+fn terms(taps: &Taps, has_door: bool) -> Terms {
+    let (node, apps) = (taps.node(), taps.standings());
+    let (node, apps) = (node.borrow(), apps.borrow());
+    let at_rest = at_rest(apps.values().map(|standing| &standing.status));
+    Terms {
+        docker: node.docker_ready,
+        connected: node.connected,
+        door: has_door,
+        at_rest: at_rest.into_iter().map(|(app, left)| (app.to_string(), Left::from(left))).collect(),
     }
-    Ok(if told.is_cancelled() { Ended::Told } else { Ended::Readable })
 }
 
 /// Where the agent keeps things, and what of the box containers may see: a path is judged again when its links are resolved.

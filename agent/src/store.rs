@@ -10,6 +10,7 @@
 mod file;
 mod format;
 mod guard;
+mod inspect;
 mod local;
 mod lock;
 mod peek;
@@ -28,6 +29,7 @@ use tracing::warn;
 use file::Place;
 pub use format::Unreadable;
 use guard::Guards;
+pub use inspect::{Wrong, inspect};
 pub use local::{Local, LocalLoaded};
 use lock::Lock;
 pub use peek::{Peek, Peeked, key_path, peek};

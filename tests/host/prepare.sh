@@ -6,7 +6,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 usage() {
   cat <<'USAGE'
-Usage: tests/host/prepare.sh [--docker] [--registry] [--examples] [--go] [--clients]
+Usage: tests/host/prepare.sh [--docker] [--registry] [--examples] [--go] [--clients] [--systemd]
        tests/host/prepare.sh --down
 
 Without an option: what the build needs (a C linker, make, curl, iproute2, Rust). In addition:
@@ -16,6 +16,7 @@ Without an option: what the build needs (a C linker, make, curl, iproute2, Rust)
   --examples   nginx and mosquitto, which test images are made of; not running
   --go         a Go that tests/kube/assets.sh and clients.sh can build with
   --clients    Python and pip, with which tests/kube/clients.sh gets kubectl and helm
+  --systemd    debootstrap, with which tests/host/systemd-image.sh makes a box with a systemd of its own
   --down       ends the dockerd that --docker started without systemd, and nothing else
 
 Safe to run again. Installing needs root or sudo.
@@ -139,10 +140,10 @@ start_docker() {
   done
 }
 
-docker='' registry='' examples='' go='' clients='' down=''
+docker='' registry='' examples='' go='' clients='' systemd='' down=''
 for option; do
   case "$option" in
-    --docker | --registry | --examples | --go | --clients | --down) declare "${option#--}=yes" ;;
+    --docker | --registry | --examples | --go | --clients | --systemd | --down) declare "${option#--}=yes" ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -168,6 +169,7 @@ if [[ $examples ]]; then
   [[ -x /usr/sbin/mosquitto ]] || packages+=(mosquitto)
 fi
 [[ ! $clients ]] || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
+[[ ! $systemd ]] || has debootstrap || packages+=(debootstrap)
 
 ((!${#packages[@]})) || say "will install these packages: ${packages[*]}"
 [[ ! $go ]] || go_suffices || say "will install Go from Debian"

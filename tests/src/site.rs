@@ -195,6 +195,8 @@ pub struct AgentOptions {
     pub keys: String,
     /// Further tables of its agent.toml, such as `[policy]`.
     pub config: String,
+    /// A binary of its own instead of the build's, for a test that exchanges it. UTF-8.
+    pub binary: Option<PathBuf>,
     /// It dials where no controller is, until [`Node::join`].
     pub alone: bool,
 }
@@ -244,7 +246,8 @@ impl Node {
         text.push_str(&self.options.config);
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
-        self.agent = Some(Daemon::start("skerry-agent", self.dir.path(), "agent", &args)?);
+        let binary = self.options.binary.as_deref().and_then(Path::to_str).unwrap_or("skerry-agent");
+        self.agent = Some(Daemon::start(binary, self.dir.path(), "agent", &args)?);
         Ok(())
     }
 
@@ -275,7 +278,11 @@ impl Node {
 
     /// `skerry-agent …` on this box, to be started.
     pub fn command(&self, args: &[&str]) -> Result<tokio::process::Command> {
-        let mut command = tokio::process::Command::new(target_dir()?.join("skerry-agent"));
+        let binary = match self.options.binary.clone() {
+            Some(binary) => binary,
+            None => target_dir()?.join("skerry-agent"),
+        };
+        let mut command = tokio::process::Command::new(binary);
         command.args(args).env("SKERRY_CONFIG", self.config()).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)

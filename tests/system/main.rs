@@ -28,6 +28,7 @@ mod placement;
 mod secrecy;
 mod standalone;
 mod trust;
+mod upgrade;
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -99,6 +100,7 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
             a_node_that_is_away_is_unknown, a_deleted_node_comes_back_as_a_new_one;
         trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
+        upgrade: a_new_version_meets_the_controller_before_it_is_trusted;
     }
 }
 

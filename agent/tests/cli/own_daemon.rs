@@ -33,6 +33,7 @@ impl OwnBox {
             let file = dir.path().join("manifests").join(format!("{app}.yaml"));
             std::fs::write(file, manifest(app)).expect("written");
         }
+        std::fs::write(dir.path().join("agent.toml"), "[policy]\nhost-network = true\n").expect("written");
         Self { dir, daemon: None, agent: None }
     }
 
@@ -96,7 +97,8 @@ impl OwnBox {
                 "--docker-socket",
                 &self.socket(),
             ])
-            .args(["--controller", "http://127.0.0.1:1", "--manifest-dir", &at("manifests")])
+            .args(["--config", &at("agent.toml"), "--controller", "http://127.0.0.1:1"])
+            .args(["--manifest-dir", &at("manifests")])
             .args(["--admin-socket", &at("agent.sock")])
             .stdout(Stdio::null())
             .stderr(log)

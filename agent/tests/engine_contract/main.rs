@@ -7,6 +7,7 @@ mod contract;
 mod fake;
 mod nonsense;
 mod on_docker;
+mod on_trial;
 mod probing;
 mod scenario;
 mod state;

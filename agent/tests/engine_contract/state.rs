@@ -61,7 +61,8 @@ async fn a_set_that_the_disk_does_not_take_is_in_force_as_soon_as_it_does() {
     told(&mut controller, false).await;
     controller.status("web", |status| status.revision == "web-2" && is(Phase::Running)(status)).await;
     agent.stop().await;
-    assert_eq!(reopen(&node).load().expect("loaded"), Loaded::Stored(held(2, &[web("2")]).into()));
+    let Loaded::Stored(stored) = reopen(&node).load().expect("loaded") else { panic!("nothing is stored") };
+    assert_eq!(stored.held, Some(held(2, &[web("2")])));
     assert!(!node.dir.path().join("desired.tmp").exists());
 }
 

@@ -16,6 +16,7 @@ fn node() -> NodeReport {
         docker_message: String::new(),
         problems: Vec::new(),
         manifest_problems: Vec::new(),
+        upgrade: None,
     }
 }
 
