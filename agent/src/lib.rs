@@ -21,6 +21,7 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 pub mod facts;
+pub mod housekeeper;
 pub mod http_get;
 pub mod logging;
 pub mod manifests;

@@ -14,6 +14,7 @@ mod inspect;
 mod local;
 mod lock;
 mod peek;
+mod pulled;
 mod seal;
 mod state;
 
@@ -33,6 +34,7 @@ pub use inspect::{Wrong, inspect};
 pub use local::{Local, LocalLoaded};
 use lock::Lock;
 pub use peek::{Peek, Peeked, key_path, peek};
+pub use pulled::Pulled;
 pub use seal::KeyError;
 pub use state::Stored;
 
@@ -44,6 +46,14 @@ const DESIRED: Place = Place {
 };
 const LOCAL: Place =
     Place { file: "local.bin", temporary: "local.tmp", corrupt: "local.corrupt-", max: local::CONTENT_MAX };
+/// What is in it can be done without.
+const IMAGES: Place = Place {
+    file: "images.bin",
+    temporary: "images.tmp",
+    corrupt: "images.corrupt-",
+    max: pulled::CONTENT_MAX,
+};
+/// What must not be lost.
 const PLACES: [Place; 2] = [DESIRED, LOCAL];
 const KEY: &str = "store.key";
 /// A damaged key is kept, too: nobody knows what it is still good for.
@@ -148,7 +158,9 @@ impl Store {
         let lock = Lock::take(folder)?;
         let unwritable = lock.sign(folder).err().map(|error| Chain(&error).to_string());
         // Of writes that a power cut ended.
-        for temporary in PLACES.map(|place| place.temporary).into_iter().chain([KEY_TEMPORARY]) {
+        for temporary in
+            PLACES.map(|place| place.temporary).into_iter().chain([IMAGES.temporary, KEY_TEMPORARY])
+        {
             let _ = fs::remove_file(folder.join(temporary));
         }
         let (folder, guards) = (folder.to_owned(), Mutex::default());

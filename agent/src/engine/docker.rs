@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::models::SystemVersion;
@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt as _, stream};
 use skerry_agent_core::{
-    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources, registry,
+    ContainerId, CreateSpec, Desired, Hook, ImageId, Observed, Projection, RegistryAuth, Resources, registry,
 };
 use skerry_terms::{AppKey, Chain, labels};
 use tokio::sync::{Semaphore, mpsc};
@@ -57,7 +57,11 @@ pub struct Docker {
     /// version.
     client: Mutex<Option<bollard::Docker>>,
     pub(super) inspected: Mutex<Inspected>,
-    workers: Semaphore,
+    pub(super) workers: Semaphore,
+    /// When it was last looked for what removed containers have left behind.
+    pub(super) swept: Mutex<Option<Instant>>,
+    /// What pulls have brought and housekeeping has not yet taken note of.
+    pub(super) pulled: Mutex<BTreeMap<ImageId, String>>,
 }
 
 /// A poisoned lock holds only what a look can restore.
@@ -86,6 +90,8 @@ impl Docker {
             client: Mutex::new(None),
             inspected: Mutex::new(Inspected::default()),
             workers: Semaphore::new(WORKERS),
+            swept: Mutex::default(),
+            pulled: Mutex::default(),
         }
     }
 
@@ -198,7 +204,9 @@ impl Docker {
         struct Line {
             error: Option<String>,
         }
-        let path = format!("/images/create?fromImage={}", transport::encoded(&with_tag(image)));
+        let name = with_tag(image);
+        let before = self.means(client, &name).await.map(|(id, _)| id);
+        let path = format!("/images/create?fromImage={}", transport::encoded(&name));
         let header = auth.and_then(auth::header);
         let lines = tokio::time::timeout(PULL_IDLE, Lines::post(client, &self.socket, &path, header))
             .await
@@ -211,7 +219,9 @@ impl Docker {
                 None => Ok(None),
             }
         }))
-        .await
+        .await?;
+        self.note_pull(client, &name, before).await;
+        Ok(())
     }
 
     /// Removes the volumes that Docker holds for an app of this agent's.
