@@ -13,6 +13,7 @@ mod guard;
 mod inspect;
 mod local;
 mod lock;
+mod outbox;
 mod peek;
 mod pulled;
 mod seal;
@@ -52,6 +53,13 @@ const IMAGES: Place = Place {
     temporary: "images.tmp",
     corrupt: "images.corrupt-",
     max: pulled::CONTENT_MAX,
+};
+/// This, too.
+const OUTBOX: Place = Place {
+    file: "outbox.bin",
+    temporary: "outbox.tmp",
+    corrupt: "outbox.corrupt-",
+    max: outbox::CONTENT_MAX,
 };
 /// What must not be lost.
 const PLACES: [Place; 2] = [DESIRED, LOCAL];
@@ -158,9 +166,11 @@ impl Store {
         let lock = Lock::take(folder)?;
         let unwritable = lock.sign(folder).err().map(|error| Chain(&error).to_string());
         // Of writes that a power cut ended.
-        for temporary in
-            PLACES.map(|place| place.temporary).into_iter().chain([IMAGES.temporary, KEY_TEMPORARY])
-        {
+        for temporary in PLACES.map(|place| place.temporary).into_iter().chain([
+            IMAGES.temporary,
+            OUTBOX.temporary,
+            KEY_TEMPORARY,
+        ]) {
             let _ = fs::remove_file(folder.join(temporary));
         }
         let (folder, guards) = (folder.to_owned(), Mutex::default());

@@ -12,4 +12,5 @@ mod probing;
 mod scenario;
 mod state;
 mod supervision;
+mod telling;
 mod updates;
