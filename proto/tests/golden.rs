@@ -129,7 +129,7 @@ fn agent_messages() -> Vec<(&'static str, wire::AgentMessage)> {
 
 fn controller_messages() -> Vec<(&'static str, wire::ControllerMessage)> {
     let frame = wire::AppFrame { namespace: "plant".into(), name: "web".into(), payload: vec![1, 0, 255] };
-    let welcome = wire::Welcome { protocol: 1, features: Vec::new(), controller_version: "0.1.0".into() };
+    let welcome = wire::Welcome { protocol: 1, controller_version: "0.1.0".into(), ..Default::default() };
     let remove = wire::RemoveFrame { namespace: "plant".into(), name: "web".into() };
     let refusal = wire::Refusal { reason: "Superseded".into(), message: "another agent joined".into() };
     vec![
