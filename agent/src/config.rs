@@ -5,6 +5,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -95,9 +96,24 @@ pub enum ConfigError {
     Value { key: &'static str, source_name: String, why: String },
 }
 
+/// A configuration of a thousand lines has some 50 KiB.
+const FILE_MAX: u64 = 1 << 20;
+/// How much of a value is quoted.
+const QUOTE_MAX: usize = 200;
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let length = std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
+    if length as u64 > FILE_MAX {
+        return Err(std::io::Error::other(format!("it is larger than {FILE_MAX} bytes")));
+    }
+    // Some editors put a byte order mark there.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
 /// The file's values. A default file that is missing says nothing; one that was asked for must be there.
 pub fn read(path: &Path, explicit: bool) -> Result<Given, ConfigError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !explicit => {
             return Ok(Given::default());
@@ -116,7 +132,8 @@ fn parse(path: &Path, text: &str) -> Result<Given, ConfigError> {
         let line = before.matches('\n').count() + 1;
         // The line itself names the key; the parser's message often does not.
         let written: String = text.lines().nth(line - 1).unwrap_or_default().chars().take(LINE_MAX).collect();
-        let message = format!("{}, in `{}`", error.message().replace('\n', " "), written.trim());
+        let said = caps::truncate(&error.message().replace('\n', " "), QUOTE_MAX);
+        let message = format!("{said}, in `{}`", written.trim());
         ConfigError::Syntax { path: path.to_owned(), line, message }
     })
 }
@@ -131,8 +148,10 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         (None, Some(value)) => (value, file_name.clone()),
         (None, None) => default(),
     };
-    let value_error =
-        |key, source_name: &str, why| ConfigError::Value { key, source_name: source_name.to_owned(), why };
+    let value_error = |key, source_name: &str, why: String| {
+        let why = caps::truncate(&why, 2 * QUOTE_MAX);
+        ConfigError::Value { key, source_name: source_name.to_owned(), why }
+    };
 
     let (node, source) = pick(flags.node_name, file.node_name, &|| {
         (crate::facts::hostname().to_lowercase(), "this host's name".to_owned())

@@ -20,6 +20,7 @@ mod pause;
 mod refusal;
 mod streams;
 mod survey;
+mod transport;
 mod update;
 mod volumes;
 

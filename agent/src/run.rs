@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Capacity, Device, Host, PathError, Session, SetCaps, at_rest};
+use skerry_agent_core::{Backoff, Capacity, Device, Host, PathError, Session, SetCaps, at_rest};
 use skerry_proto::caps;
+use skerry_terms::{Problem, reasons};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,6 +31,8 @@ const END_WAIT: Duration = Duration::from_millis(1500);
 const FIRST_ROUND_WAIT: Duration = Duration::from_secs(5);
 /// For an agent on trial to say what is wrong with it.
 const LAST_WORD_WAIT: Duration = Duration::from_millis(500);
+/// Between looks at a state that cannot be read. They cost one read of a file.
+const RECHECK: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30) };
 /// For fsync and name lookups; each thread costs memory while it lives.
 const BLOCKING_THREADS: usize = 3;
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -93,14 +96,14 @@ pub fn run(start: Start) -> Result<Ended, RunError> {
         Some(key) => store.with_key(key),
         None => store,
     };
-    let loaded = store.load()?;
+    let (loaded, state) = read(&store);
     let site = Site {
         architecture: facts::architecture().to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
         labels: config.labels.clone(),
     };
     let store = Arc::new(store);
-    let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site)?);
+    let manifests = Arc::new(Manifests::open(store.clone(), Some(config.manifest_dir.clone()), site));
     for (file, text) in handed {
         for key in manifests.accept(&text).map_err(|source| RunError::Manifest { file, source })? {
             info!("app={key} was handed over");
@@ -114,20 +117,67 @@ pub fn run(start: Start) -> Result<Ended, RunError> {
         .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, store, manifests, loaded, Upgrades::new(again), trial));
+    let arguments = again.arguments.clone();
+    let stored = (loaded, state);
+    let ended = runtime.block_on(serve(config, store, manifests, stored, Upgrades::new(again), trial));
+    let ended = match ended {
+        Ok(None) => {
+            info!("what is stored can be read again; beginning anew with it");
+            std::env::current_exe()
+                .map(|binary| Ended::Becoming(Next::Agent { binary, arguments }))
+                .map_err(RunError::Runtime)
+        }
+        Ok(Some(ended)) => Ok(ended),
+        Err(error) => Err(error),
+    };
     // A name lookup or an fsync that hangs is left behind.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
 }
 
+/// What is stored, and what is wrong with it. What cannot be read keeps nobody from coming up: then no container is touched.
+fn read(store: &Store) -> (Loaded, Option<Problem>) {
+    match store.load() {
+        Ok(loaded) => {
+            let state = match &loaded {
+                Loaded::Missing | Loaded::Stored(_) => None,
+                Loaded::Corrupt { kept_at, why } => Some(Problem {
+                    reason: reasons::STATE_CORRUPT.to_owned(),
+                    message: format!(
+                        "the desired state could not be read: {why}; it was kept at {}. No container is touched until the controller sends a fresh copy",
+                        kept_at.display()
+                    ),
+                }),
+            };
+            (loaded, state)
+        }
+        Err(error) => (Loaded::Missing, Some(error.when_reading())),
+    }
+}
+
+/// Ends when something that could not be read can be. Asks nothing while all can be read.
+async fn readable_again(store: Arc<Store>) {
+    let mut attempt = 0;
+    while store.is_guarding() {
+        tokio::time::sleep(RECHECK.jittered(attempt, uplink::random())).await;
+        attempt = u32::saturating_add(attempt, 1);
+        let asked = store.clone();
+        if tokio::task::spawn_blocking(move || asked.is_readable_again()).await.is_ok_and(|again| again) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Nothing: something of the store that could not be read can be now.
 async fn serve(
     config: Config,
     store: Arc<Store>,
     manifests: Arc<Manifests>,
-    loaded: Loaded,
+    (loaded, state): (Loaded, Option<Problem>),
     upgrades: Arc<Upgrades>,
     trial: Option<Trial>,
-) -> Result<Ended, RunError> {
+) -> Result<Option<Ended>, RunError> {
     let told = ending_signal().map_err(RunError::Signals)?;
     // An upgrade ends the agent, too.
     let end = told.child_token();
@@ -143,6 +193,8 @@ async fn serve(
         config.state_dir.display()
     );
     let (Stored { held, notes }, state_corrupt) = match loaded {
+        // What it is, the supervisor says.
+        Loaded::Missing if state.is_some() => (Stored::default(), String::new()),
         Loaded::Missing => {
             info!(
                 "no desired state of a controller yet; until then no container is touched but those of local apps"
@@ -158,7 +210,6 @@ async fn serve(
         Loaded::Corrupt { kept_at, why } => {
             let text =
                 format!("the desired state could not be read: {why}; it was kept at {}", kept_at.display());
-            warn!("{text}. No container is touched until the controller sends a fresh copy");
             (Stored::default(), text)
         }
     };
@@ -175,7 +226,12 @@ async fn serve(
     };
     let (devices, app_names) = (config.devices, config.app_names);
     let host = Host { ip: None, devices, app_names, capacity, pulls_wait: None };
-    let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
+    let unwritable = store.unwritable().map(|why| Problem {
+        reason: reasons::STATE_NOT_DURABLE.to_owned(),
+        message: format!("{why}; the agent goes on with what is stored, takes nothing new, and tries again"),
+    });
+    let premises =
+        Premises { host, policy: config.policy, manifests: Some(manifests.clone()), state, unwritable };
     // Before the supervisor takes the apps of now, so that no change is lost in between.
     let sources = sources.with_local(manifests.subscribe());
     let desk = Desk {
@@ -199,6 +255,7 @@ async fn serve(
     let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
     let has_door = door.is_some();
     let seen = taps.clone();
+    let readable = readable_again(store.clone());
     let mut supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps)
         .with_pulse(Pulse::new(notifier.clone()));
     let first_round = supervisor.first_round.clone();
@@ -239,13 +296,17 @@ async fn serve(
     }
     let trusted = upgrades.clone();
     let probation = tokio::spawn(async move { trusted.probation().await });
-    let mut upgrade = None;
+    let (mut upgrade, mut is_readable) = (None, false);
     let ending = async {
         tokio::select! {
             () = end.cancelled() => notifier.stopping(),
             wanted = upgrades.wanted() => {
                 info!("another version is to take over: containers stay as they are");
                 upgrade = Some(upgrades.order(wanted, terms(&seen, has_door)));
+                end.cancel();
+            }
+            () = readable => {
+                is_readable = true;
                 end.cancel();
             }
         }
@@ -269,10 +330,10 @@ async fn serve(
     uplink.abort();
     // Whoever was told to end does not begin anew.
     match upgrade.filter(|_| !told.is_cancelled()) {
-        Some(order) => Ok(Ended::Upgrading(Box::new(order))),
+        Some(order) => Ok(Some(Ended::Upgrading(Box::new(order)))),
         None => {
             upgrades.ended_in_order();
-            Ok(Ended::Told)
+            Ok((!is_readable || told.is_cancelled()).then_some(Ended::Told))
         }
     }
 }

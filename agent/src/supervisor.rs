@@ -22,7 +22,7 @@ use skerry_agent_core::{
     Observed, Outcome, Plan, Secrets, Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
-use skerry_terms::{AppKey, Chain, Problem, ProblemKind, reasons};
+use skerry_terms::{AppKey, Problem, ProblemKind, reasons};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,7 +40,7 @@ use crate::upgrade::Inquiry;
 use crate::uplink::LinkEvent;
 use link::Link;
 use look::Looks;
-use saves::{Save, Saves};
+use saves::{Save, Saves, Told};
 use wants::{InForce, Wants};
 
 pub use link::Greeting;
@@ -105,6 +105,8 @@ pub struct Supervisor<E: Engine> {
     /// Who keeps the box's own apps. Absent where there are none.
     manifests: Option<Arc<Manifests>>,
     saves: Saves,
+    /// What was wrong with the stored state at the start, until a set is stored.
+    state: Option<Problem>,
     /// Absent: nothing is desired and nothing is undesired, so nothing is done.
     desired: Option<Arc<Desired>>,
     /// The last look was made for what is in force now.
@@ -152,19 +154,20 @@ impl<E: Engine> Supervisor<E> {
     ) -> Self {
         let manifests = premises.manifests.clone();
         let local = manifests.as_ref().map(|manifests| manifests.local_set()).unwrap_or_default();
+        let (state, unwritable) = (premises.state.clone(), premises.unwritable.clone());
         let mut wants = Wants::new(greeting.node.clone(), premises, local, notes);
         let InForce { desired, noted } = wants.follow(session.held());
         let first_round = CancellationToken::new();
         if desired.is_none() {
             first_round.cancel();
         }
-        let mut saves = Saves::default();
+        let clock = Clock::start();
+        let mut saves = unwritable.map_or_else(Saves::default, |why| Saves::unwritable(why, clock.now()));
         if noted {
             saves.notes();
         }
-        let clock = Clock::start();
         let telling = Telling::new(store.load_outbox(), facts::boot_id(), clock.now());
-        Self {
+        let mut supervisor = Self {
             engine,
             store,
             clock,
@@ -173,6 +176,7 @@ impl<E: Engine> Supervisor<E> {
             wants,
             manifests,
             saves,
+            state,
             desired: desired.map(Arc::new),
             fresh: false,
             memory: Memory::default(),
@@ -192,7 +196,9 @@ impl<E: Engine> Supervisor<E> {
             tasks: TaskTracker::new(),
             pulse: Pulse::default(),
             inquiry: None,
-        }
+        };
+        supervisor.tell_state();
+        supervisor
     }
 
     /// With a proof of life for whoever watches over the agent.
@@ -242,10 +248,7 @@ impl<E: Engine> Supervisor<E> {
             Event::Probed(probed) => self.probed(probed),
             Event::Uplink(event) => self.uplink(event),
             Event::Looked { desired, observed } => self.looked(&desired, observed),
-            Event::Saved(Saved { input }) => {
-                self.saves.ended();
-                input.into_iter().for_each(|input| self.input(input));
-            }
+            Event::Saved(Saved { failure }) => self.saved(failure),
             Event::OutboxSaved { failure } => self.outbox_saved(failure),
             Event::Problem { kind, problem } => {
                 if kind == ProblemKind::DiskPressure {
@@ -255,6 +258,7 @@ impl<E: Engine> Supervisor<E> {
             }
             Event::Local(local) => {
                 self.wants.set_local(local);
+                self.tell_state();
                 self.enforce();
                 self.hand_over();
             }
@@ -303,7 +307,7 @@ impl<E: Engine> Supervisor<E> {
         self.link.send_health_if_changed(self.wants.uids());
         self.tell();
         self.tell_node();
-        if let Some(save) = self.saves.begin() {
+        if let Some(save) = self.saves.begin(self.clock.now()) {
             self.save(save);
         }
     }
@@ -312,7 +316,7 @@ impl<E: Engine> Supervisor<E> {
         let retry = self.looks.retry_at();
         let trial = self.desired.as_ref().and_then(|desired| self.wants.trials().wake_at(desired));
         let outbox = self.telling.outbox.wake_at();
-        [self.wake_at, retry, trial, outbox].into_iter().flatten().min()
+        [self.wake_at, retry, trial, self.saves.retry_at(), outbox].into_iter().flatten().min()
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -592,32 +596,51 @@ impl<E: Engine> Supervisor<E> {
         }
     }
 
-    fn save(&mut self, Save { set }: Save) {
+    fn save(&mut self, save: Save) {
         let (store, tell) = (self.store.clone(), self.taps.saved.clone());
-        let for_session = set.as_ref().map(|held| held.generation.clone());
-        let held = set.or_else(|| self.session.held().cloned());
-        let stored = Stored { held, notes: self.wants.trials().notes() };
+        let notes = self.wants.trials().notes();
+        let held = self.session.held().cloned();
         self.tasks.spawn(async move {
-            let saved = tokio::task::spawn_blocking(move || store.save(&stored)).await;
-            let failure = match saved {
+            let saved = tokio::task::spawn_blocking(move || match save {
+                Save::Set(set) => store.save_received(&Stored { held: Some(set), notes }),
+                Save::Notes => store.save(&Stored { held, notes }),
+                Save::Probe => store.try_writing(),
+            });
+            let failure = match saved.await {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(Chain(&error).to_string()),
-                Err(panic) => Some(panic.to_string()),
+                Ok(Err(error)) => Some(error.when_writing()),
+                Err(panic) => Some(Problem {
+                    reason: reasons::STATE_NOT_DURABLE.to_owned(),
+                    message: panic.to_string(),
+                }),
             };
-            let input = match (for_session, failure) {
-                (Some(generation), None) => Some(Input::Persisted { generation }),
-                (Some(_), Some(why)) => {
-                    error!("the desired state could not be stored: {why}; the old one stays in force");
-                    Some(Input::PersistFailed { why })
-                }
-                (None, None) => None,
-                (None, Some(why)) => {
-                    warn!("what was learnt of an update could not be stored: {why}");
-                    None
-                }
-            };
-            let _ = tell.send(Saved { input }).await;
+            let _ = tell.send(Saved { failure }).await;
         });
+    }
+
+    fn saved(&mut self, failure: Option<Problem>) {
+        let told = self.saves.ended(failure, self.clock.now(), crate::uplink::random());
+        if matches!(told, Some(Told::Persisted(_))) {
+            self.state = None;
+        }
+        self.tell_state();
+        match told {
+            Some(Told::Persisted(generation)) => self.input(Input::Persisted { generation }),
+            Some(Told::Failed(problem)) => self.input(Input::PersistFailed { why: problem.message }),
+            None => {}
+        }
+    }
+
+    /// What is wrong with the stored state: the weightiest reason, and all that there is to say.
+    fn tell_state(&mut self) {
+        let all = [self.state.as_ref(), self.saves.problem(), self.wants.local_unsaved()];
+        let mut all = all.into_iter().flatten();
+        let problem = all.next().cloned().map(|first| {
+            let messages = all.map(|more| &more.message).filter(|more| **more != first.message);
+            let message = messages.fold(first.message.clone(), |text, more| format!("{text}. {more}"));
+            Problem { message, ..first }
+        });
+        self.problem(ProblemKind::StateProblem, problem);
     }
 
     /// Brings in force what is wanted now, as trials leave it.

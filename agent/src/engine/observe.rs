@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use bollard::models::{
     ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, PortSummary, PortSummaryTypeEnum,
 };
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt, TryStreamExt, stream};
 use skerry_agent_core::{
     ContainerId, ContainerState, Desired, DesiredApp, HostPort, ImageId, ObservedContainer, Owner, Ownership,
@@ -22,7 +21,7 @@ use super::create::prepare::off_thread;
 use super::docker::{ASK_TIMEOUT, Docker, bounded, lock};
 use super::inspect::{Details, details};
 use super::refusal::{NOT_FOUND, status};
-use super::{EngineError, last_words, listeners, volumes};
+use super::{EngineError, last_words, listeners, transport, volumes};
 
 /// Calls under way at once: enough to hide Docker's latency, few enough for a small box.
 const CALLS: usize = 8;
@@ -35,14 +34,16 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
     let client = docker.client().await?;
     lock(&docker.inspected).begin();
     let mut gone = volumes::pinned(&docker.folders);
-    let options = ListContainersOptionsBuilder::default().all(true).build();
-    let list = bounded(ASK_TIMEOUT, client.list_containers(Some(options))).await?;
-
-    let (held, list): (Vec<_>, Vec<_>) =
-        list.into_iter().partition(|summary| pin(&desired.node, summary).is_some());
-    let pins = held.iter().filter_map(|summary| pin(&desired.node, summary)).collect();
-    let listed = list.into_iter().map(|summary| read(docker, &desired.node, summary));
-    let listed: Vec<Listed> = listed.collect::<Result<_, _>>()?;
+    let (mut held, mut listed) = (Vec::new(), Vec::new());
+    let take = |summary| match pin(&desired.node, &summary) {
+        Some(pin) => {
+            held.push(pin);
+            Ok(())
+        }
+        None => read(docker, &desired.node, summary).map(|container| listed.push(container)),
+    };
+    bounded(ASK_TIMEOUT, transport::list(&client, &docker.socket, "/containers/json?all=true", take)).await?;
+    let pins = held.into_iter().collect();
     let inspected: Vec<(Listed, Seen)> = stream::iter(listed)
         .map(|listed| inspect(docker, &client, listed))
         .buffered(CALLS)
@@ -160,10 +161,10 @@ struct Listed {
     container: ObservedContainer,
 }
 
-fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<Listed, EngineError> {
-    let missing =
-        |what: &str| EngineError::Refused { message: format!("docker lists a container without {what}") };
-    let id = summary.id.ok_or_else(|| missing("an id"))?;
+/// Fails in words where an entry makes no sense: then the whole list says nothing.
+fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<Listed, String> {
+    let missing = |what: &str| format!("docker lists a container without {what}");
+    let id = summary.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("an id"))?;
     let listed = summary.state.ok_or_else(|| missing("a state"))?;
     // A container that others link to has several names; its own has no second slash.
     let names = summary.names.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{FILE, Peek, Peeked, format, key_path, local, peek};
+use super::{DESIRED, LOCAL, Peek, Peeked, format, key_path, peek};
 
 /// A file that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Wrong {
 pub fn inspect(folder: &Path, key: Option<&Path>) -> Vec<Wrong> {
     let key = key.map_or_else(|| key_path(folder), Path::to_owned);
     let Peek { desired, local, kept_aside: _ } = peek(folder, &key);
-    let found = [(FILE, desired.map(drop)), (local::FILE, local.map(drop))];
+    let found = [(DESIRED.file, desired.map(drop)), (LOCAL.file, local.map(drop))];
     found.into_iter().filter_map(|(file, peeked)| wrong(&folder.join(file), peeked)).collect()
 }
 

@@ -1,8 +1,6 @@
 //! What is in `outbox.bin`: what happened and was not yet told. It is worth keeping and nothing depends on it: whatever is wrong with the file,
 //! the agent goes on.
 
-use std::io;
-
 use prost::Message as _;
 use skerry_agent_core::Monotonic;
 use skerry_agent_core::outbox::{BYTES_MAX, Dropped, Kept, TRANSITIONS_MAX, Transition};
@@ -10,14 +8,11 @@ use skerry_proto::{caps, wire};
 use skerry_terms::Chain;
 use tracing::warn;
 
-use super::{Store, StoreError, format};
+use super::{OUTBOX, Store, StoreError, format};
 use crate::uplink::transitions;
 
-const FILE: &str = "outbox.bin";
-const TEMPORARY: &str = "outbox.tmp";
-const CORRUPT: &str = "outbox.corrupt-";
 /// All texts at their cap, with room for numbers and tags.
-const CONTENT_MAX: usize = 2 * BYTES_MAX + TRANSITIONS_MAX * 128 + 4096;
+pub(super) const CONTENT_MAX: usize = 2 * BYTES_MAX + TRANSITIONS_MAX * 128 + 4096;
 
 fn encode(kept: &Kept) -> Vec<u8> {
     let Kept { boot_id, dropped: Dropped { superseded, newest }, transitions } = kept;
@@ -54,21 +49,27 @@ fn decode(content: &[u8]) -> Result<Kept, String> {
 }
 
 impl Store {
-    /// Reads what was not yet told. A file that cannot be read is kept aside, and what it held is not told.
+    /// Reads what was not yet told. A file that cannot be read is kept aside, and what it held is not told; one whose key is not there is left
+    /// where it is.
     pub fn load_outbox(&self) -> Kept {
-        let path = self.folder.join(FILE);
-        let read = match self.open_file(&path, FILE, CONTENT_MAX) {
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        let path = self.folder.join(OUTBOX.file);
+        let opened = self.open_file(OUTBOX);
+        // Nobody waits for this file to be readable again: the next write takes its place.
+        self.guards().lift(OUTBOX);
+        let read = match opened {
+            Ok(None) => return Kept::default(),
+            Err(error @ StoreError::Key { .. }) => {
+                warn!("what happened before and was not yet told cannot be read: {}", Chain(&error));
                 return Kept::default();
             }
             Err(error) => Err(Chain(&error).to_string()),
-            Ok(opened) => opened.and_then(|format::Opened { content, plain: _ }| decode(&content)),
+            Ok(Some(opened)) => opened.and_then(|format::Opened { content, version: _ }| decode(&content)),
         };
         let why = match read {
             Ok(kept) => return kept,
             Err(why) => why,
         };
-        let kept = self.keep_aside(&path, CORRUPT);
+        let kept = self.keep_aside(&path, OUTBOX.corrupt);
         let kept =
             kept.map_or_else(|error| Chain(&error).to_string(), |path| format!("kept at {}", path.display()));
         warn!("what happened before and was not yet told cannot be read: {why}; {kept}");
@@ -77,8 +78,7 @@ impl Store {
 
     /// When this returns, a power cut does not lose it.
     pub fn save_outbox(&self, kept: &Kept) -> Result<(), StoreError> {
-        self.write_file(&self.folder.join(FILE), &self.folder.join(TEMPORARY), FILE, encode(kept))?;
-        self.sync_folder()
+        self.write_file(OUTBOX, encode(kept), false)
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(store.load_outbox(), Kept::default(), "nothing was ever kept");
         store.save_outbox(&kept()).expect("saved");
         assert_eq!(store.load_outbox(), later(kept()));
-        let bytes = std::fs::read(dir.path().join(FILE)).expect("read");
+        let bytes = std::fs::read(dir.path().join(OUTBOX.file)).expect("read");
         assert!(!bytes.windows(7).any(|window| window == b"plant-a"));
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let store = Store::open(dir.path()).expect("opened");
         store.save_outbox(&kept()).expect("saved");
-        let file = dir.path().join(FILE);
+        let file = dir.path().join(OUTBOX.file);
         let good = std::fs::read(&file).expect("read");
         let mut newer = good.clone();
         newer[8] = 99;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use skerry_terms::Chain;
 
+use super::file::{Place, read};
 use super::seal::Key;
-use super::{CORRUPT, FILE, KEY, Local, Stored, Unreadable, format, local, read, state};
+use super::{DESIRED, KEY, LOCAL, Local, PLACES, Stored, Unreadable, format};
 
 /// What is stored.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub enum Peeked<T> {
     },
     /// Of a newer agent.
     Newer {
-        found: u32,
+        found: u16,
     },
     /// This user may not, or the disk does not let anybody.
     Unreadable {
@@ -59,7 +60,7 @@ pub fn key_path(folder: &Path) -> PathBuf {
 
 /// Looks at a state folder. `key`: where the key is.
 pub fn peek(folder: &Path, key: &Path) -> Peek {
-    let is_aside = |name: &str| name.starts_with(CORRUPT) || name.starts_with(local::CORRUPT);
+    let is_aside = |name: &str| PLACES.iter().any(|place| name.starts_with(place.corrupt));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut kept_aside: Vec<PathBuf> = entries
         .filter(|entry| entry.file_name().to_str().is_some_and(is_aside))
@@ -68,32 +69,28 @@ pub fn peek(folder: &Path, key: &Path) -> Peek {
     kept_aside.sort();
     let desired = |content: &[u8], plain| Stored::decode(content, plain);
     let own = |content: &[u8], _plain| Local::decode(content);
-    Peek {
-        desired: file(folder, FILE, state::CONTENT_MAX, key, desired),
-        local: file(folder, local::FILE, local::CONTENT_MAX, key, own),
-        kept_aside,
-    }
+    Peek { desired: file(folder, DESIRED, key, desired), local: file(folder, LOCAL, key, own), kept_aside }
 }
 
 fn file<T>(
     folder: &Path,
-    name: &str,
-    content_max: usize,
+    place: Place,
     key: &Path,
     decode: impl FnOnce(&[u8], bool) -> Result<T, String>,
 ) -> Peeked<T> {
-    let max = content_max + format::EXTRA;
+    let max = place.max + format::EXTRA;
     let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    let bytes = match read(&folder.join(name), max) {
+    let bytes = match read(&folder.join(place.file), max) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Peeked::Missing,
         Err(error) => return Peeked::Unreadable { denied: denied(&error), why: error.to_string() },
     };
-    let key = || Key::read(key).map_err(|error| Chain(&error).to_string());
-    let decoded = format::decode(bytes, name, max, key);
-    match decoded.map(|format::Opened { content, plain }| decode(&content, plain)) {
+    let decoded = format::decode(bytes, place.file, max, || Key::read(key));
+    match decoded.map(|format::Opened { content, version }| decode(&content, version == format::PLAIN)) {
         Ok(Ok(loaded)) => Peeked::Loaded(loaded),
         Ok(Err(why)) | Err(Unreadable::Corrupt { why }) => Peeked::Corrupt { why },
         Err(Unreadable::Newer { found }) => Peeked::Newer { found },
+        // What is wrong with the key; who may not read it may not read the rest.
+        Err(Unreadable::Locked(error)) => Peeked::Corrupt { why: Chain(&error).to_string() },
     }
 }

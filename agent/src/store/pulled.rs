@@ -9,14 +9,12 @@ use skerry_proto::wire;
 use skerry_terms::Chain;
 use tracing::warn;
 
-use super::{Store, StoreError, format};
+use super::{IMAGES, Store, StoreError, format};
 
-const FILE: &str = "images.bin";
-const TEMPORARY: &str = "images.tmp";
 /// Images that are remembered; of more the first by id. Docker itself is slow long before.
 const IMAGES_MAX: usize = 1024;
 /// An id and the longest name that Docker takes.
-const CONTENT_MAX: usize = IMAGES_MAX * 512;
+pub(super) const CONTENT_MAX: usize = IMAGES_MAX * 512;
 
 /// By id the tag that it was pulled under; empty when it was pulled by digest.
 pub type Pulled = BTreeMap<ImageId, String>;
@@ -24,14 +22,14 @@ pub type Pulled = BTreeMap<ImageId, String>;
 impl Store {
     /// Reads which images are ours. Where that cannot be known, none is.
     pub fn load_pulled(&self) -> Pulled {
-        let path = self.folder.join(FILE);
-        if !path.exists() {
-            return Pulled::new();
-        }
-        let read = match self.open_file(&path, FILE, CONTENT_MAX) {
-            Ok(opened) => opened.and_then(|format::Opened { content, plain: _ }| decode(&content)),
+        let path = self.folder.join(IMAGES.file);
+        let read = match self.open_file(IMAGES) {
+            Ok(None) => return Pulled::new(),
+            Ok(Some(opened)) => opened.and_then(|format::Opened { content, version: _ }| decode(&content)),
             Err(error) => Err(Chain(&error).to_string()),
         };
+        // Nobody waits for this file to be readable again: the next write takes its place.
+        self.guards().lift(IMAGES);
         read.unwrap_or_else(|why| {
             warn!("{}: {why}; images that were pulled before are never removed by the agent", path.display());
             Pulled::new()
@@ -40,8 +38,7 @@ impl Store {
 
     /// When this returns, a power cut does not lose it.
     pub fn save_pulled(&self, pulled: &Pulled) -> Result<(), StoreError> {
-        self.write_file(&self.folder.join(FILE), &self.folder.join(TEMPORARY), FILE, encode(pulled))?;
-        self.sync_folder()
+        self.write_file(IMAGES, encode(pulled), false)
     }
 }
 
@@ -72,7 +69,7 @@ mod tests {
         ]);
         store.save_pulled(&pulled).expect("saved");
         assert_eq!(store.load_pulled(), pulled);
-        std::fs::write(dir.path().join(FILE), b"garbage").expect("written");
+        std::fs::write(dir.path().join(IMAGES.file), b"garbage").expect("written");
         assert_eq!(store.load_pulled(), Pulled::new());
         store.save_pulled(&pulled).expect("saved over it");
         assert_eq!(store.load_pulled(), pulled);

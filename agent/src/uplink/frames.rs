@@ -234,6 +234,25 @@ mod tests {
         assert!(frames.len() == 1 && frames[0].full && frames[0].health.is_some());
     }
 
+    /// Of a controller as old as the first, and of one that knows more than this agent.
+    #[test]
+    fn every_controller_is_understood() {
+        use prost::Message as _;
+        let read = |name: &str| {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/wire");
+            let bytes = std::fs::read(folder.join(format!("{name}.bin"))).expect(name);
+            decode(wire::ControllerMessage::decode(&bytes[..]).expect(name)).expect(name)
+        };
+        assert_eq!(read("welcome"), Some(Frame::Welcome));
+        assert!(matches!(read("begin"), Some(Frame::Begin { base: None, accept_past: false, .. })));
+        assert!(matches!(read("begin-delta"), Some(Frame::Begin { base: Some(_), .. })));
+        for name in ["app", "remove", "commit", "refusal"] {
+            assert!(read(name).is_some(), "{name}");
+        }
+        assert_eq!((read("later-begin"), read("later-commit")), (read("begin"), read("commit")));
+        assert_eq!(read("later-controller-kind"), None);
+    }
+
     #[test]
     fn a_peer_is_not_trusted() {
         use wire::controller_message::Kind;

@@ -5,10 +5,12 @@
 
 mod contract;
 mod fake;
+mod nonsense;
 mod on_docker;
 mod on_trial;
 mod probing;
 mod scenario;
+mod state;
 mod supervision;
 mod telling;
 mod updates;

@@ -79,7 +79,7 @@ impl Node {
         let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
         let store = Arc::new(store);
         let folder = self.dir.path().join("manifests");
-        let manifests = Manifests::open(store.clone(), Some(folder), Site::default()).expect("opened");
+        let manifests = Manifests::open(store.clone(), Some(folder), Site::default());
         let manifests = Arc::new(manifests);
         let end = CancellationToken::new();
         let (sources, taps, signals, link) = sources(end.clone());

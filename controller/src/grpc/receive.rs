@@ -353,6 +353,35 @@ mod tests {
         assert_eq!(greeting.bad_labels.len(), 4);
     }
 
+    /// Of an agent as old as the first, and of one that knows more than this controller.
+    #[test]
+    fn every_agent_is_understood() {
+        use prost::Message as _;
+        let read = |name: &str| {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/wire");
+            let bytes = std::fs::read(folder.join(format!("{name}.bin"))).expect(name);
+            frame(wire::AgentMessage::decode(&bytes[..]).expect(name)).expect(name)
+        };
+        for name in ["hello", "later-hello"] {
+            let Some(Frame::Hello(greeting)) = read(name) else { panic!("{name}") };
+            assert_eq!(greeting.node.as_str(), "box-7");
+            assert!(greeting.held.is_some() && greeting.labels.contains_key("site"), "{name}");
+        }
+        let outcome = |name| match read(name) {
+            Some(Frame::Ack(Input::Ack { outcome, .. })) => outcome,
+            _ => panic!("{name}"),
+        };
+        assert_eq!((outcome("ack"), outcome("later-ack")), (Outcome::Adopted, Outcome::Garbled));
+        for name in ["status", "later-status"] {
+            let Some(Frame::Report(report)) = read(name) else { panic!("{name}") };
+            assert!(
+                report.full && report.apps.len() == 1 && matches!(report.docker, Some(Docker::Ready)),
+                "{name}"
+            );
+        }
+        assert!(read("later-agent-kind").is_none());
+    }
+
     #[test]
     fn a_hello_without_version_or_name_is_refused() {
         assert!(greeting(wire::Hello { protocol: 0, ..hello() }).is_err());

@@ -100,6 +100,12 @@ reasons! {
     STATE_CORRUPT = "StateCorrupt";
     /// The agent could not store its desired state.
     STATE_NOT_DURABLE = "StateNotDurable";
+    /// What the agent stored was written by a newer agent that this one cannot follow.
+    STATE_FROM_NEWER_AGENT = "StateFromNewerAgent";
+    /// The key that the agent's state was sealed with is missing, damaged or another one.
+    STATE_KEY_UNUSABLE = "StateKeyUnusable";
+    /// The disk does not give out what the agent stored.
+    STATE_UNREADABLE = "StateUnreadable";
     /// The node holds a newer desired state than this cluster can have: the cluster was restored or replaced.
     CLUSTER_WENT_BACK = "ClusterWentBack";
     /// Same generation, different content: refused.

@@ -154,6 +154,35 @@ fn a_disk_that_refuses_changes_nothing_and_is_told() {
 }
 
 #[test]
+fn a_set_that_the_disk_takes_later_is_in_force_then() {
+    let (old, new) = (held(1, &[("web", "a")]), held(2, &[("web", "b")]));
+    let mut session = connected(Some(old.clone()));
+    receive(&mut session, snapshot(&new, false));
+    session.handle(Input::PersistFailed { why: "no space left".into() });
+    assert_eq!(session.handle(Input::PersistFailed { why: "no space left".into() }), [], "told once");
+    let effects = session.handle(Input::Persisted { generation: generation(2) });
+    assert_eq!((effects.first(), outcome(&effects)), (Some(&Effect::Adopt(new)), Some(AckOutcome::Adopted)));
+}
+
+#[test]
+fn a_set_does_not_wait_for_one_that_the_disk_did_not_take() {
+    let (old, new) = (held(1, &[("web", "a")]), held(3, &[("web", "c")]));
+    let mut session = connected(Some(old.clone()));
+    receive(&mut session, snapshot(&held(2, &[("web", "b")]), false));
+    session.handle(Input::PersistFailed { why: "no space left".into() });
+    // The controller knows that the old set is still the one that is held.
+    let frames = vec![
+        Frame::Begin { generation: generation(3), base: Some(old.digest()), accept_past: false },
+        Frame::App { key: key("web"), payload: new.set[&key("web")].clone() },
+        Frame::Commit { digest: new.digest() },
+    ];
+    assert_eq!(receive(&mut session, frames), [Effect::Persist(new.clone())]);
+    assert_eq!(session.handle(Input::Persisted { generation: generation(2) }), [], "of the one before");
+    let effects = session.handle(Input::Persisted { generation: generation(3) });
+    assert_eq!(effects.first(), Some(&Effect::Adopt(new)));
+}
+
+#[test]
 fn an_ack_does_not_cross_to_the_next_link() {
     let mut session = connected(None);
     let new = held(1, &[]);

@@ -1,5 +1,9 @@
 //! The binary as an operator meets it: exit codes, and one clear line per error.
 
+mod bad_config;
+mod bad_state;
+mod own_daemon;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
