@@ -12,6 +12,8 @@ pub use config::{ConfigKind, ConfigRead, ConfigRef, ConfigSeen, Wanted, run_read
 #[cfg(test)]
 pub use events::Notice;
 pub use events::{About, EventSink, Happened, publish};
-pub use lease::{Replica, Replicas, keep_lease, replicas};
+#[cfg(test)]
+pub use lease::Replica;
+pub use lease::{Replicas, keep_lease, replicas};
 pub use watch::{Kind, ListId, Seen, Watched, watch, whole};
 pub use write::{Job, JobKey, WriteQueue, Written, run_writes};
