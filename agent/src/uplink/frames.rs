@@ -243,9 +243,12 @@ mod tests {
             let bytes = std::fs::read(folder.join(format!("{name}.bin"))).expect(name);
             decode(wire::ControllerMessage::decode(&bytes[..]).expect(name)).expect(name)
         };
-        assert_eq!(read("welcome"), Some(Frame::Welcome));
-        assert!(matches!(read("begin"), Some(Frame::Begin { base: None, accept_past: false, .. })));
-        assert!(matches!(read("begin-delta"), Some(Frame::Begin { base: Some(_), .. })));
+        assert!(matches!(read("welcome"), Some(Heard::Welcome(_))));
+        assert!(matches!(
+            read("begin"),
+            Some(Heard::Frame(Frame::Begin { base: None, accept_past: false, .. }))
+        ));
+        assert!(matches!(read("begin-delta"), Some(Heard::Frame(Frame::Begin { base: Some(_), .. }))));
         for name in ["app", "remove", "commit", "refusal"] {
             assert!(read(name).is_some(), "{name}");
         }

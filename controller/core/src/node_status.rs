@@ -286,6 +286,7 @@ mod tests {
             docker: Docker::Ready,
             problems: None,
             stall: None,
+            transitions_dropped: 0,
             apps: BTreeMap::from([(AppKey::new("default", "web").expect("a key"), report)]),
         }
     }

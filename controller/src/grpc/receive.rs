@@ -375,7 +375,7 @@ mod tests {
         for name in ["status", "later-status"] {
             let Some(Frame::Report(report)) = read(name) else { panic!("{name}") };
             assert!(
-                report.full && report.apps.len() == 1 && matches!(report.docker, Some(Docker::Ready)),
+                report.full && report.apps.len() == 1 && matches!(report.docker, Some((Docker::Ready, _))),
                 "{name}"
             );
         }

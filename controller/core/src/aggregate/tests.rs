@@ -449,7 +449,13 @@ fn nodes_that_are_away_and_nodes_that_stall_are_named_with_a_bound() {
         stall: (i >= 25).then_some(&stall),
     };
     let placed: Vec<_> = (0..50).map(view).collect();
-    let status = app_status(&app("web"), &placed, Unplaced::default(), &EdgeAppStatus::default(), &at(2000));
+    let status = app_status(
+        &app("web", "web:1", "{}"),
+        &placed,
+        Unplaced::default(),
+        &EdgeAppStatus::default(),
+        &at(2000),
+    );
     assert_eq!((status.unknown.len(), status.unknown_omitted), (20, 10));
     let longest = &status.unknown[0];
     assert_eq!((longest.node.as_str(), longest.since.as_ref()), ("box-29", Some(&at(971))), "away longest");
