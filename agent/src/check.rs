@@ -194,10 +194,7 @@ fn unknown(id: &'static str) -> Finding {
 }
 
 /// Files can hang: those that are asked about are asked for on a thread of their own.
-async fn off_thread<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> T
-where
-    T: Default,
-{
+async fn off_thread<T: Default + Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 

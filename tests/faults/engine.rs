@@ -171,7 +171,7 @@ impl Stage {
             };
             let verb = step(&line).unwrap_or_default().to_owned();
             // One step stops several containers, and says so of each.
-            steps += usize::from(!verb.is_empty() && !(verb == "stop" && last == "stop"));
+            steps += usize::from(!(verb.is_empty() || verb == "stop" && last == "stop"));
             last = verb;
             match steps == number {
                 true => hit = Some(line),

@@ -39,9 +39,8 @@ impl Gate {
         let flags = fcntl_getfl(&writer)? | OFlags::DIRECT;
         fcntl_setfl(&writer, flags | OFlags::NONBLOCK)?;
         let full = loop {
-            match writer.write(FILLER) {
-                Ok(_) => {}
-                Err(error) => break error,
+            if let Err(error) = writer.write_all(FILLER) {
+                break error;
             }
         };
         ensure!(full.raw_os_error() == Some(Errno::AGAIN.raw_os_error()), "the pipe broke: {full}");

@@ -98,9 +98,9 @@ pub async fn all_that_an_app_has_works_from_disk_alone() -> Result<()> {
 async fn container(node: &Node, namespace: &str, app: &str) -> Result<String> {
     let all = node.app(namespace, app).await?.all().await?;
     let running = all.into_iter().filter(|(role, _)| role == "main").map(|(_, found)| found);
-    let running =
+    let mut running =
         running.filter(|found| found.state.as_ref().and_then(|state| state.running).unwrap_or(false));
-    running.last().and_then(|found| found.id).context("its main container runs")
+    running.next_back().and_then(|found| found.id).context("its main container runs")
 }
 
 /// Waits until the box's own status says so of an app.

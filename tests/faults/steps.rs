@@ -146,7 +146,7 @@ async fn kill_at(
         };
         let verb = step(&line).unwrap_or_default().to_owned();
         // One step stops several containers, and says so of each.
-        if !verb.is_empty() && !(verb == "stop" && last == "stop") {
+        if !(verb.is_empty() || verb == "stop" && last == "stop") {
             steps += 1;
         }
         if steps == number {

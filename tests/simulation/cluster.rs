@@ -44,6 +44,7 @@ pub struct NodeObject {
 
 /// An object as it is from now on; absent when it is gone.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a history of a test is short")]
 pub enum Change {
     App(AppKey, Option<AppObject>),
     Node(NodeName, Option<NodeObject>),

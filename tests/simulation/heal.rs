@@ -181,7 +181,7 @@ impl World {
         let Some(replica) = &self.replicas[serves] else { return Ok(Some("no replica".to_owned())) };
         for key in self.cluster.apps.keys() {
             let status = replica.app_status(key, self.now).context("the replica knows the app")?;
-            let counts = status.nodes.clone().unwrap_or_default();
+            let counts = status.nodes.unwrap_or_default();
             let nodes = self.boxes.iter().filter(|edge| {
                 let object = self.cluster.nodes.get(&edge.name);
                 let site = object.and_then(|node| node.labels.get("site").cloned()).unwrap_or_default();

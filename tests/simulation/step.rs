@@ -140,8 +140,10 @@ pub enum Step {
     },
 }
 
+type Draw = fn(&mut Rng) -> Step;
+
 /// How often each kind of step is drawn.
-const WEIGHTS: &[(u32, fn(&mut Rng) -> Step)] = &[
+const WEIGHTS: &[(u32, Draw)] = &[
     (14, |r| Step::Edit { app: r.u8(..), version: r.u8(..) }),
     (3, |r| Step::Delete { app: r.u8(..) }),
     (3, |r| Step::Relabel { node: r.u8(..), site: r.u8(..) }),

@@ -8,7 +8,7 @@ use crate::apply::app_yaml;
 use crate::{Shared, shared};
 
 /// Everything of Kubernetes that Skerry writes about apps.
-const TOLD: [&str; 2] = ["events,edgeapps,edgenodes", "controllerrevisions"];
+const TOLD: &str = "events,edgeapps,edgenodes,controllerrevisions";
 
 /// A container with the token wherever a Secret may go, which runs this command.
 fn container(command: &str) -> String {
@@ -105,11 +105,8 @@ async fn pull_secret(site: &Site, namespace: &str, registry: &Registry, password
 
 /// Looks through everything that is told to anybody.
 async fn nowhere(site: &Site, node: &Node, namespace: &str, token: &str) -> Result<()> {
-    let mut told = Vec::new();
-    for kinds in TOLD {
-        let yaml = site.kubectl().run(&["get", kinds, "-A", "-o", "yaml"]).await?;
-        told.push((format!("kubectl get {kinds}"), yaml));
-    }
+    let yaml = site.kubectl().run(&["get", TOLD, "-A", "-o", "yaml"]).await?;
+    let mut told = vec![(format!("kubectl get {TOLD}"), yaml)];
     ensure!(told[0].1.contains(namespace), "the API tells of the apps");
     let said = node.run(&["status", "-o", "json"], "").await?;
     ensure!(said.stdout.contains(namespace), "the box tells of the apps: {said:?}");

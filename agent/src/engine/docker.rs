@@ -128,10 +128,10 @@ impl Docker {
     }
 
     pub(super) async fn version(&self) -> Result<SystemVersion, EngineError> {
-        bounded(ASK_TIMEOUT, self.client().await?.version()).await.map_err(|error| match error {
-            EngineError::TimedOut { .. } => self.silent(),
-            other => other,
-        })
+        let version = bounded(ASK_TIMEOUT, self.client().await?.version()).await;
+        version.map_err(
+            |error| if matches!(error, EngineError::TimedOut { .. }) { self.silent() } else { error },
+        )
     }
 
     /// Does what may take long, and gives it up when Docker itself does not answer meanwhile: then it is not this that takes long, and the sooner
@@ -148,10 +148,9 @@ impl Docker {
         loop {
             tokio::time::sleep(ASK_TIMEOUT).await;
             let ping = async {
-                match self.client().await {
-                    Ok(client) => drop(client.ping().await),
-                    // Who cannot be reached does not hang, and says so by itself.
-                    Err(_) => {}
+                // Who cannot be reached does not hang, and says so by itself.
+                if let Ok(client) = self.client().await {
+                    drop(client.ping().await);
                 }
             };
             if tokio::time::timeout(PING_TIMEOUT, ping).await.is_err() {

@@ -182,10 +182,9 @@ mod tests {
     }
 
     fn start(record: Record, boot_id: &str) -> Record {
-        match record.at_start(&seen(7, boot_id)) {
-            Start::Noting(record) => record,
-            other => panic!("{other:?}"),
-        }
+        let start = record.at_start(&seen(7, boot_id));
+        let Start::Noting(record) = start else { panic!("{start:?}") };
+        record
     }
 
     #[test]
