@@ -2,6 +2,8 @@
 
 mod bad_config;
 mod bad_state;
+#[path = "../support/own_bridge.rs"]
+mod own_bridge;
 mod own_daemon;
 
 use std::io::{BufRead as _, BufReader};

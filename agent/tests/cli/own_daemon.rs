@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::own_bridge::OwnBridge;
 use super::*;
 
 /// How long a Docker may take to come up on a busy machine.
@@ -10,6 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A box with its own Docker Engine, without live-restore: its containers end with it.
 struct OwnBox {
     dir: tempfile::TempDir,
+    bridge: OwnBridge,
     daemon: Option<Child>,
     agent: Option<Child>,
 }
@@ -34,7 +36,7 @@ impl OwnBox {
             std::fs::write(file, manifest(app)).expect("written");
         }
         std::fs::write(dir.path().join("agent.toml"), "[policy]\nhost-network = true\n").expect("written");
-        Self { dir, daemon: None, agent: None }
+        Self { dir, bridge: OwnBridge::new(), daemon: None, agent: None }
     }
 
     fn socket(&self) -> String {
@@ -47,7 +49,8 @@ impl OwnBox {
         let mut command = Command::new("dockerd");
         command
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("docker.pid")])
-            .args(["--host", &self.socket(), "--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .args(["--host", &self.socket(), "--bridge", &self.bridge.name])
+            .args(["--iptables=false", "--ip6tables=false"])
             .stdout(Stdio::null())
             .stderr(log);
         self.daemon = Some(command.spawn().expect("dockerd is installed: tests/host/prepare.sh --docker"));

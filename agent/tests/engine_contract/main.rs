@@ -8,6 +8,8 @@ mod fake;
 mod nonsense;
 mod on_docker;
 mod on_trial;
+#[path = "../support/own_bridge.rs"]
+mod own_bridge;
 mod probing;
 mod scenario;
 mod state;

@@ -17,6 +17,7 @@ use skerry_agent_core::housekeeping::{Held, Limits, Needed};
 use skerry_terms::NodeName;
 use tokio::sync::{mpsc, watch};
 
+use super::super::own_bridge::OwnBridge;
 use super::until;
 
 const DISK_MIB: u32 = 200;
@@ -25,6 +26,7 @@ const DISK_MIB: u32 = 200;
 struct Daemon {
     child: Child,
     dir: tempfile::TempDir,
+    _bridge: OwnBridge,
 }
 
 impl Daemon {
@@ -37,18 +39,19 @@ impl Daemon {
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path("data")).status();
         assert!(mounted.expect("mount runs").success(), "this test needs root");
         let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
+        let bridge = OwnBridge::new();
         let child = Command::new("dockerd")
             .arg(flag("data-root", &path("data")))
             .arg(flag("exec-root", &path("exec")))
             .arg(flag("pidfile", &path("pid")))
             .arg(format!("--host=unix://{}", path("sock").display()))
-            .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
+            .args(["--bridge", &bridge.name, "--iptables=false", "--ip6tables=false"])
             .stdout(Stdio::null())
             .stderr(fs::File::create(path("log")).expect("made"))
             .process_group(0)
             .spawn()
             .expect("dockerd runs: tests/host/prepare.sh --docker");
-        let daemon = Self { child, dir };
+        let daemon = Self { child, dir, _bridge: bridge };
         let began = Instant::now();
         while !daemon.command(&["version"]).output().expect("docker runs").status.success() {
             let log = || fs::read_to_string(daemon.dir.path().join("log")).unwrap_or_default();
