@@ -132,6 +132,10 @@ fn object(map: &mut Map<String, Value>, names: &mut Names) {
     if kind == "Table" {
         table(map);
     }
+    // Of conditions: whether two steps are in one second is chance.
+    for key in ["lastTransitionTime", "lastUpdateTime"] {
+        map.entry(key).and_modify(time);
+    }
     if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
         // How far a list or a bookmark is depends on what else happens on that server.
         self::metadata(metadata, names, is_list || is_bookmark);
@@ -281,9 +285,11 @@ fn table(map: &mut Map<String, Value>) {
     let Some(Value::Array(rows)) = map.get_mut("rows") else { return };
     for row in rows {
         let Some(Value::Array(cells)) = row.get_mut("cells") else { continue };
-        for (cell, column) in cells.iter_mut().zip(&columns) {
+        for (at, cell) in cells.iter_mut().enumerate() {
             let ages = ["Age", "Last Seen", "First Seen"];
-            let is_age = ages.iter().any(|name| column["name"] == *name);
+            // A watch names its columns once, with its first event.
+            let column = columns.get(at).map(|column| &column["name"]);
+            let is_age = column.is_none_or(|column| ages.iter().any(|name| *column == *name));
             if let Value::String(text) = cell
                 && is_age
                 && text.ends_with('s')

@@ -85,8 +85,16 @@ pub async fn what_is_missing_is_waited_for_by_name(site: Shared) -> Result<()> {
     waits_for(&node, &namespace, &["secret \"keys\" not found"]).await?;
     let containers = node.app(&namespace, "app").await?;
     ensure!(containers.all().await?.is_empty(), "something was started without its config");
-    let status = site.apps(&namespace).get("app").await?.status.unwrap_or_default();
-    ensure!(status.failures.is_empty(), "it waits, it has not failed: {status:?}");
+    eventually("the app names the node that misses something", || async {
+        let status = site.apps(&namespace).get("app").await?.status.unwrap_or_default();
+        match &status.failures[..] {
+            [failure] if failure.node == node.name && failure.reason == "CreateContainerConfigError" => {
+                Ok(())
+            }
+            _ => bail!("{status:?}"),
+        }
+    })
+    .await?;
 
     settings(&site, &namespace, "one").await?;
     eventually("only the Secret is missing", || async {
