@@ -18,6 +18,8 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 pub mod facts;
+#[cfg(test)]
+mod fuzz;
 pub mod http_get;
 pub mod logging;
 pub mod manifests;

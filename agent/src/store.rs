@@ -5,6 +5,8 @@
 //! may hold Secrets, so that every file is sealed with the box's own key.
 
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod local;
 mod lock;
 mod seal;

@@ -5,6 +5,7 @@ mod cycle;
 mod figures;
 mod probed;
 mod rest;
+mod resume;
 mod serving;
 mod standalone;
 mod switch;
@@ -40,6 +41,7 @@ const IDS: &[&str] = &[
     "agent_pss_mib",
     "agent_idle_cpu_percent",
     "agent_binary_mib",
+    "resume_p99_s",
     "controller_pss_mib",
     "api_writes_per_node_per_minute",
     "idle_uplink_bytes_per_s",
@@ -75,11 +77,16 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
     if wanted("agent_binary_mib") {
         figures.add(rest::agent_binary()?);
     }
+    if wanted("resume_p99_s") {
+        figures.add(resume::p99().await?);
+    }
     if IDS.iter().any(|id| id.starts_with(STANDALONE) && wanted(id)) {
         let all = standalone::measure().await?;
         all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
     }
-    if IDS.iter().filter(|id| wanted(id)).all(|id| *id == "agent_binary_mib" || id.starts_with(STANDALONE)) {
+    let siteless =
+        |id: &str| ["agent_binary_mib", "resume_p99_s"].contains(&id) || id.starts_with(STANDALONE);
+    if IDS.iter().filter(|id| wanted(id)).all(|id| siteless(id)) {
         return Ok(figures);
     }
     let site = Site::start(Plane::Kube).await?;

@@ -22,7 +22,7 @@ mod session;
 mod trial;
 mod unit;
 
-pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
+pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, REFUSED_BACKOFF, RETRY_BACKOFF};
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,

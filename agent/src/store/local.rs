@@ -29,7 +29,7 @@ pub struct Local {
 }
 
 impl Local {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let Self { apps, files, known } = self;
         let nothing = Payload::from(Vec::new());
         let frames = |set: &PayloadSet| {
@@ -44,7 +44,7 @@ impl Local {
         local.encode_to_vec()
     }
 
-    fn decode(content: &[u8]) -> Result<Self, String> {
+    pub(super) fn decode(content: &[u8]) -> Result<Self, String> {
         let text = |error: WireError| error.to_string();
         let wire::StoredLocal { apps, files, known } =
             wire::StoredLocal::decode(content).map_err(|error| error.to_string())?;

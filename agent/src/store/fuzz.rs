@@ -1,0 +1,78 @@
+//! What is on the disk, whoever wrote it there.
+
+use skerry_agent_core::{FailedRevision, Held, Notes};
+use skerry_terms::{AppKey, Digest, Generation, Payload, PayloadSet};
+
+use super::format;
+use super::local::Local;
+use super::seal::Key;
+use super::state::Stored;
+use crate::fuzz::fuzz;
+
+fn key(name: &str) -> AppKey {
+    AppKey::new("a", name).expect("a key")
+}
+
+fn set() -> PayloadSet {
+    [("web", b"one".as_slice()), ("db", b"two")].map(|(name, bytes)| (key(name), Payload::from(bytes))).into()
+}
+
+fn stored() -> Stored {
+    let generation = Generation::new("e", [("edgeapps".to_owned(), 7)]).expect("a generation");
+    let print = Digest::of(&set());
+    let failed = FailedRevision { print, revision: "r".into(), reason: "R".into(), message: "m".into() };
+    let notes = Notes {
+        committed: [(
+            key("web"),
+            (
+                Payload::from(b"one".as_slice()),
+                crate::decode::print(&key("web"), &Payload::from(b"one".as_slice())),
+            ),
+        )]
+        .into(),
+        failed: [(key("db"), failed)].into(),
+    };
+    Stored { held: Some(Held { generation, set: set() }), notes }
+}
+
+#[test]
+fn no_content_of_a_state_file_hurts() {
+    let empty = Stored::default().encode();
+    fuzz("the state's content", &[stored().encode(), empty], |bytes| {
+        let Ok(stored) = Stored::decode(bytes, false) else { return false };
+        let again = Stored::decode(&stored.encode(), false).expect("what was encoded");
+        assert_eq!(again, stored);
+        true
+    });
+}
+
+#[test]
+fn no_content_of_a_file_of_local_apps_hurts() {
+    let local = Local {
+        apps: set(),
+        files: [("web.yaml".to_owned(), set())].into(),
+        known: [key("web"), key("old")].into(),
+    };
+    fuzz("the local apps' content", &[local.encode()], |bytes| {
+        let Ok(local) = Local::decode(bytes) else { return false };
+        assert_eq!(Local::decode(&local.encode()).expect("what was encoded"), local);
+        true
+    });
+}
+
+#[test]
+fn no_file_hurts_and_none_that_was_changed_is_believed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.key");
+    let make = || Key::read_or_make(&path).map_err(|error| error.to_string());
+    let key = make().expect("a key");
+    let content = [b"content".to_vec(), Vec::new()];
+    let files = content.clone().map(|content| format::encode(content, "place", &key).expect("sealed"));
+    fuzz("a sealed file", &files, |bytes| match format::decode(bytes.to_vec(), "place", 1 << 20, make) {
+        Ok(opened) => {
+            assert!(content.contains(&opened.content), "a forgery: {opened:?}");
+            true
+        }
+        Err(_) => false,
+    });
+}
