@@ -275,7 +275,7 @@ seccomp-folder = "/etc/skerry/seccomp"
 app-names = "All"
 [policy]
 privileged = true
-host-network = false
+host-network = true
 host-paths = ["/data"]
 capabilities = ["CAP_NET_ADMIN", "SYS_TIME"]
 registries = ["ghcr.io/acme"]
@@ -290,7 +290,7 @@ count = 2
         let policy = &config.policy;
         assert_eq!(
             (policy.privileged, policy.host_network, policy.host_pid, policy.docker_socket),
-            (true, false, false, false)
+            (true, true, false, false)
         );
         assert_eq!(policy.host_paths, [Path::new("/data")]);
         assert!(policy.capabilities.iter().eq(["NET_ADMIN", "SYS_TIME"]));
@@ -304,7 +304,7 @@ count = 2
     }
 
     #[test]
-    fn without_rules_everything_is_denied_but_the_network() {
+    fn without_rules_everything_is_denied() {
         let config = resolve(Given::default(), Given::default(), Path::new("f")).expect("resolved");
         let Policy { docker_sockets, agent_folders, .. } = config.policy.clone();
         assert_eq!(config.policy, Policy { docker_sockets, agent_folders, ..Policy::default() });

@@ -20,6 +20,7 @@ mod observe;
 mod pause;
 mod refusal;
 mod streams;
+mod survey;
 mod update;
 mod volumes;
 
@@ -38,6 +39,7 @@ use tokio::sync::mpsc;
 pub use docker::Docker;
 pub use exec::Ran;
 pub use streams::{Chunk, Chunks, Interactive, LogOptions};
+pub use survey::{Documents, Survey};
 pub use volumes::{Folders, HostPathRule};
 
 /// What the agent needs of a container engine. Every call ends within a bound.

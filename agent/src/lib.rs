@@ -12,6 +12,9 @@
 //! and session, and passes on. bollard is named only under `engine`, tonic only under `uplink`.
 
 pub mod admin;
+pub mod archive;
+pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -23,8 +26,10 @@ mod fuzz;
 pub mod http_get;
 pub mod logging;
 pub mod manifests;
+pub mod notify;
 pub mod probes;
 pub mod run;
 pub mod store;
 pub mod supervisor;
+pub mod upgrade;
 pub mod uplink;

@@ -268,6 +268,25 @@ fn clash(files: &BTreeMap<String, PayloadSet>, apps: &PayloadSet) -> Option<Stri
 /// The text of each manifest by its name, or why it cannot be read. A folder that is not there has none.
 type Texts = BTreeMap<String, Result<String, String>>;
 
+/// How many manifests a folder has, and what is wrong with which: as the agent would see it, for somebody who is not the agent.
+pub fn look(folder: &Path, site: &Site) -> io::Result<(usize, BTreeMap<String, String>)> {
+    let texts = read_folder(folder)?;
+    let count = texts.len();
+    let mut files = BTreeMap::new();
+    let mut wrong = BTreeMap::new();
+    for (name, text) in texts {
+        let apps = text.and_then(|text| {
+            let apps = object::apps(&text, site).map_err(|error| Chain(&error).to_string())?;
+            clash(&files, &apps).map_or(Ok(apps), Err)
+        });
+        match apps {
+            Ok(apps) => drop(files.insert(name, apps)),
+            Err(why) => drop(wrong.insert(name, why)),
+        }
+    }
+    Ok((count, wrong))
+}
+
 fn read_folder(folder: &Path) -> io::Result<Texts> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

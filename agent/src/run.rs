@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skerry_agent_core::{Capacity, Device, Host, PathError, Session, SetCaps};
+use skerry_agent_core::{Capacity, Device, Host, PathError, Session, SetCaps, at_rest};
 use skerry_proto::caps;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,23 +17,52 @@ use crate::config::Config;
 use crate::decode::DEVICE_PREFIX;
 use crate::engine::{Docker, Engine as _, Folders};
 use crate::manifests::{self, ManifestError, Manifests, Site};
+use crate::notify::{self, Notifier, Pulse};
 use crate::store::{Loaded, Store, StoreError, Stored};
-use crate::supervisor::{Greeting, Premises, Supervisor, sources};
-use crate::{facts, uplink};
+use crate::supervisor::{Greeting, Premises, Supervisor, Taps, sources};
+use crate::upgrade::{self, Again, Left, Next, Order, Terms, Trial, Upgrades};
+use crate::{facts, store, uplink};
 
 /// How long steps under way may take when the agent is told to end. What is cut off is found and finished by the next agent.
 const END_WAIT: Duration = Duration::from_millis(1500);
 /// A Docker that neither answers nor refuses must not keep the node from saying so.
 const FIRST_ROUND_WAIT: Duration = Duration::from_secs(5);
+/// For an agent on trial to say what is wrong with it.
+const LAST_WORD_WAIT: Duration = Duration::from_millis(500);
 /// For fsync and name lookups; each thread costs memory while it lives.
 const BLOCKING_THREADS: usize = 3;
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// What an agent is started with.
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
+    /// Manifests to take in first: by the name of where they come from, their texts.
+    pub handed: Vec<(String, String)>,
+    /// How an agent like this one is started.
+    pub again: Again,
+    /// Another version waits for this one to prove itself.
+    pub trial: Option<Trial>,
+}
+
+/// Why the agent ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to, or its trial is over.
+    Told,
+    /// Another version is to take over.
+    Upgrading(Box<Order>),
+    /// It kept ending badly on probation: the version before takes over.
+    Becoming(Next),
+}
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the state cannot be read: {0}")]
+    Unreadable(String),
     #[error("{file}")]
     Manifest {
         file: String,
@@ -46,9 +75,19 @@ pub enum RunError {
     Signals(#[source] io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. `handed` is handed over first: by the name of where they come from, their texts.
-pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError> {
+/// Runs until SIGTERM or SIGINT, or until another version is to take over.
+pub fn run(start: Start) -> Result<Ended, RunError> {
+    let Start { config, handed, again, trial } = start;
     let store = Store::open(&config.state_dir)?;
+    if trial.is_none() {
+        if let Some(place) = upgrade::at_start(&config.state_dir, config.store_key.as_deref()) {
+            let next = Next::Agent { binary: place.binary().to_owned(), arguments: again.arguments };
+            return Ok(Ended::Becoming(next));
+        }
+    } else if let Some(wrong) = store::inspect(&config.state_dir, config.store_key.as_deref()).pop() {
+        // An agent that is trusted moves it aside; this one may be what is wrong.
+        return Err(RunError::Unreadable(wrong.why));
+    }
     let store = match config.store_key.clone() {
         Some(key) => store.with_key(key),
         None => store,
@@ -74,7 +113,7 @@ pub fn run(config: Config, handed: Vec<(String, String)>) -> Result<(), RunError
         .thread_keep_alive(BLOCKING_KEEP_ALIVE)
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(config, store, manifests, loaded));
+    let ended = runtime.block_on(serve(config, store, manifests, loaded, Upgrades::new(again), trial));
     // A name lookup or an fsync that hangs is left behind.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
@@ -85,8 +124,16 @@ async fn serve(
     store: Arc<Store>,
     manifests: Arc<Manifests>,
     loaded: Loaded,
-) -> Result<(), RunError> {
-    let end = ending_signal().map_err(RunError::Signals)?;
+    upgrades: Arc<Upgrades>,
+    trial: Option<Trial>,
+) -> Result<Ended, RunError> {
+    let told = ending_signal().map_err(RunError::Signals)?;
+    // An upgrade ends the agent, too.
+    let end = told.child_token();
+    let notifier = match &trial {
+        Some(_) => Notifier::default(),
+        None => Notifier::from_environment(),
+    };
     info!(
         "skerry-agent {} node={} controller={} state={}",
         env!("CARGO_PKG_VERSION"),
@@ -135,31 +182,98 @@ async fn serve(
         standing: taps.node(),
         apps: taps.standings(),
         manifests: manifests.clone(),
+        upgrades: upgrades.clone(),
     };
     let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
-    let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
+    let has_door = door.is_some();
+    let seen = taps.clone();
+    let mut supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps)
+        .with_pulse(Pulse::new(notifier.clone()));
     let first_round = supervisor.first_round.clone();
+    let judging = trial.map(|trial| {
+        let (inquiry, first_plan) = trial.inquiry();
+        (trial, inquiry, first_plan)
+    });
+    let judged = match judging {
+        Some((trial, inquiry, first_plan)) => {
+            supervisor = supervisor.with_inquiry(inquiry);
+            let (over, end) = (trial.over.clone(), end.clone());
+            tokio::spawn(async move {
+                over.cancelled().await;
+                end.cancel();
+            });
+            Some(tokio::spawn(trial.judge(has_door, first_plan, seen.node())))
+        }
+        None => None,
+    };
 
     let watch = tokio::spawn(async move { engine.watch(signals).await });
+    let dialling = first_round.clone();
     let uplink = tokio::spawn(async move {
-        let _ = tokio::time::timeout(FIRST_ROUND_WAIT, first_round.cancelled()).await;
+        let _ = tokio::time::timeout(FIRST_ROUND_WAIT, dialling.cancelled()).await;
         uplink::run(config.controller, link).await;
     });
     let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
+    if notifier.is_asked() {
+        tokio::spawn(notify::tell(
+            notifier.clone(),
+            first_round,
+            FIRST_ROUND_WAIT,
+            seen.node(),
+            seen.standings(),
+        ));
+    }
+    let trusted = upgrades.clone();
+    let probation = tokio::spawn(async move { trusted.probation().await });
+    let mut upgrade = None;
+    let ending = async {
+        tokio::select! {
+            () = end.cancelled() => notifier.stopping(),
+            wanted = upgrades.wanted() => {
+                info!("another version is to take over: containers stay as they are");
+                upgrade = Some(upgrades.order(wanted, terms(&seen, has_door)));
+                end.cancel();
+            }
+        }
+        tokio::time::sleep(END_WAIT).await;
+    };
     tokio::select! {
         () = supervisor.run(sources) => {}
-        () = async { end.cancelled().await; tokio::time::sleep(END_WAIT).await } => {
-            warn!("a step under way was left to Docker");
-        }
+        () = ending => warn!("a step under way was left to Docker"),
+    }
+    // On trial: what ended the supervisor may be what is to be said.
+    if let Some(judged) = judged {
+        let _ = tokio::time::timeout(LAST_WORD_WAIT, judged).await;
     }
     if let Some(door) = door {
         door.abort();
     }
+    probation.abort();
     folder.abort();
     watch.abort();
     uplink.abort();
-    Ok(())
+    // Whoever was told to end does not begin anew.
+    match upgrade.filter(|_| !told.is_cancelled()) {
+        Some(order) => Ok(Ended::Upgrading(Box::new(order))),
+        None => {
+            upgrades.ended_in_order();
+            Ok(Ended::Told)
+        }
+    }
+}
+
+/// What a new agent has to reach: what this one has.
+fn terms(taps: &Taps, has_door: bool) -> Terms {
+    let (node, apps) = (taps.node(), taps.standings());
+    let (node, apps) = (node.borrow(), apps.borrow());
+    let at_rest = at_rest(apps.values().map(|standing| &standing.status));
+    Terms {
+        docker: node.docker_ready,
+        connected: node.connected,
+        door: has_door,
+        at_rest: at_rest.into_iter().map(|(app, left)| (app.to_string(), Left::from(left))).collect(),
+    }
 }
 
 /// Where the agent keeps things, and what of the box containers may see: a path is judged again when its links are resolved.

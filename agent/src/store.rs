@@ -7,8 +7,10 @@
 mod format;
 #[cfg(test)]
 mod fuzz;
+mod inspect;
 mod local;
 mod lock;
+mod peek;
 mod seal;
 mod state;
 
@@ -21,8 +23,10 @@ use skerry_terms::Chain;
 use tracing::warn;
 
 pub use format::Unreadable;
+pub use inspect::{Wrong, inspect};
 pub use local::Local;
 use lock::Lock;
+pub use peek::{Peek, Peeked, key_path, peek};
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

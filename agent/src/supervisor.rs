@@ -30,8 +30,10 @@ use crate::clock::Clock;
 use crate::engine::execute::{Lost, Progress, Stops, execute};
 use crate::engine::{Engine, Signal};
 use crate::manifests::Manifests;
+use crate::notify::Pulse;
 use crate::probes::{self, Probed};
 use crate::store::{Store, Stored};
+use crate::upgrade::Inquiry;
 use crate::uplink::LinkEvent;
 use link::Link;
 use look::Looks;
@@ -120,6 +122,10 @@ pub struct Supervisor<E: Engine> {
     pub first_round: CancellationToken,
     ending: CancellationToken,
     tasks: TaskTracker,
+    /// Proves that this loop is alive.
+    pulse: Pulse,
+    /// What the first plan of an agent on trial is held to.
+    inquiry: Option<Inquiry>,
 }
 
 impl<E: Engine> Supervisor<E> {
@@ -170,7 +176,23 @@ impl<E: Engine> Supervisor<E> {
             first_round,
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            pulse: Pulse::default(),
+            inquiry: None,
         }
+    }
+
+    /// With a proof of life for whoever watches over the agent.
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
+    }
+
+    /// On trial: a first plan that the inquiry does not allow ends this supervisor before anything is done.
+    pub fn with_inquiry(self, inquiry: Inquiry) -> Self {
+        if self.desired.is_none() {
+            inquiry.nothing_to_plan();
+            return self;
+        }
+        Self { inquiry: Some(inquiry), ..self }
     }
 
     /// Works until an [`Event::End`], and then until every step that was begun has ended.
@@ -179,8 +201,9 @@ impl<E: Engine> Supervisor<E> {
         let probes = probes::run(self.engine.clone(), self.probing.subscribe(), self.taps.probed.clone());
         let probes = tokio::spawn(probes);
         while !self.ending.is_cancelled() {
+            self.pulse.beat();
             let wake = self.next_wake().map(|moment| self.clock.instant(moment));
-            let event = sources.next(wake).await;
+            let Some(event) = self.pulse.or_due(sources.next(wake)).await else { continue };
             self.apply(event);
             // What has piled up is taken in before anything is done about it.
             while let Some(event) = sources.ready() {
@@ -335,12 +358,28 @@ impl<E: Engine> Supervisor<E> {
         if self.fresh
             && let Some(plan) = self.plan()
         {
+            if !self.is_allowed(&plan) {
+                return;
+            }
             for (app, app_plan) in plan.apps {
                 self.dispatch(app, app_plan.actions, false);
             }
             self.first_round.cancel();
         }
         self.forget_retired();
+    }
+
+    /// False on trial, of a plan that would disturb what the agent before had brought to rest: then this one ends.
+    fn is_allowed(&mut self, plan: &Plan) -> bool {
+        let (Some(Observed::Known(world)), Some(inquiry)) = (&self.observed, self.inquiry.take()) else {
+            return true;
+        };
+        let allowed = inquiry.allows(plan, world);
+        if !allowed {
+            error!("this version would replace containers that are well: it does nothing and ends");
+            self.ending.cancel();
+        }
+        allowed
     }
 
     /// What to do next, after what it says of the apps on trial was taken in.

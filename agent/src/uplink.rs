@@ -7,6 +7,7 @@ pub(crate) mod frames;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod health;
+pub(crate) mod reach;
 mod watch;
 
 use std::collections::hash_map::RandomState;

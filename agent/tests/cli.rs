@@ -143,9 +143,37 @@ fn a_corrupt_state_is_kept_aside_and_the_agent_runs_on() {
 }
 
 #[test]
+fn a_self_check_says_what_is_wrong_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = dir.path().join("state");
+    let check = |more: &[&str]| {
+        let place = ["self-check", "--node-name", "box", "--state-dir", state.to_str().expect("text")];
+        let output = run(&[&place[..], &["--docker-socket", "/nonexistent/docker.sock"], more].concat());
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), answer)
+    };
+    let (code, answer) = check(&[]);
+    assert_eq!((code, &answer["name"], &answer["handOver"]), (Some(0), &"skerry-agent".into(), &1.into()));
+    assert!(
+        answer["docker"].as_str().is_some_and(|why| why.contains("/nonexistent/docker.sock")),
+        "{answer}"
+    );
+    assert!(!state.exists(), "it touches nothing");
+
+    std::fs::create_dir(&state).expect("made");
+    std::fs::write(state.join("desired.bin"), b"no state").expect("written");
+    let (code, answer) = check(&[]);
+    assert!(code == Some(1) && answer["problems"][0].to_string().contains("desired.bin"), "{answer}");
+    assert_eq!(std::fs::read_dir(&state).expect("listed").count(), 1, "nothing is kept aside");
+
+    let (code, answer) = check(&["--config", "/nonexistent/agent.toml"]);
+    assert!(code == Some(1) && answer["problems"][0].to_string().contains("agent.toml"), "{answer}");
+}
+
+#[test]
 fn with_no_agent_the_command_line_says_so_and_what_to_do() {
     let dir = tempfile::tempdir().expect("a folder");
-    for args in [&["status"][..], &["remove", "web"]] {
+    for args in [&["status"][..], &["remove", "web"], &["upgrade", "/bin/ls"]] {
         let output = ask(dir.path(), args);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use skerry_tests::{Plane, Site};
+use skerry_tests::{AgentOptions, Plane, Site};
 
 use figures::{Budget, Figure, Figures};
 
@@ -90,7 +90,10 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
         return Ok(figures);
     }
     let site = Site::start(Plane::Kube).await?;
-    let node = site.node().await?;
+    let options =
+        AgentOptions { config: "[policy]\nhost-network = true\n".to_owned(), ..AgentOptions::default() };
+    let node = site.node_with(options)?;
+    node.ready().await?;
     for (id, network, budget) in [
         ("apply_to_serving_hostnet_ratio", serving::Network::Host, 1.25),
         ("apply_to_serving_bridge_ratio", serving::Network::Bridge, 1.15),

@@ -18,7 +18,7 @@ pub use docker::{Containers, docker, run as docker_run};
 pub use http::get;
 pub use kubectl::Kubectl;
 pub use registry::{REGISTRY_PASSWORD, REGISTRY_USER, Registry};
-pub use site::{AgentOptions, Node, Site, unique};
+pub use site::{AgentOptions, Node, Said, Site, unique};
 pub use wait::{LIMIT, eventually, holds_for};
 
 /// The image of the tests, made by `tests/host/test-image.sh`: busybox, and no entrypoint.

@@ -6,6 +6,7 @@
 //!                                       └──report──▶ AppStatus per app ──▶ Session ──▶ controller
 //! ```
 
+mod at_rest;
 mod backoff;
 mod clock;
 mod desired;
@@ -22,6 +23,7 @@ mod session;
 mod trial;
 mod unit;
 
+pub use at_rest::{AtRest, at_rest, disturbed};
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, REFUSED_BACKOFF, RETRY_BACKOFF};
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{

@@ -5,6 +5,7 @@ use skerry_agent_core::{AppStatus, ContainerStatus, Kind, UnitState, WallMillis}
 use skerry_terms::{AppKey, Problem, ProblemKind};
 
 use crate::supervisor::{NodeStanding, Source, Standing, Standings};
+use crate::upgrade::{Outcome, Record};
 
 /// The whole box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,23 @@ pub struct NodeReport {
     /// What is wrong with static manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifest_problems: Vec<String>,
+    /// The last upgrade of the agent. Absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeReport>,
+}
+
+/// What became of an upgrade of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeReport {
+    pub id: String,
+    pub from: String,
+    pub to: String,
+    /// Since when it is so, RFC 3339.
+    pub at: String,
+    pub outcome: Outcome,
+    /// Why the new version gave way. Empty where there is nothing to say.
+    pub message: String,
 }
 
 /// One thing that is wrong with the box.
@@ -119,6 +137,7 @@ pub(super) fn report(
     node: &NodeStanding,
     apps: &Standings,
     manifest_problems: Vec<String>,
+    upgrade: Option<Record>,
 ) -> Report {
     let NodeStanding { docker_ready, docker_version, docker_message, problems, connected, connected_changed } =
         node;
@@ -139,9 +158,15 @@ pub(super) fn report(
             docker_message: docker_message.clone(),
             problems: problems.iter().map(problem).collect(),
             manifest_problems,
+            upgrade: upgrade.map(upgrade_report),
         },
         apps: apps.iter().map(|(key, standing)| app(key, standing)).collect(),
     }
+}
+
+fn upgrade_report(record: Record) -> UpgradeReport {
+    let Record { id, from, to, at, outcome, message, inode: _, starts: _, boot_id: _ } = record;
+    UpgradeReport { id, from, to, at, outcome, message }
 }
 
 fn app(key: &AppKey, standing: &Standing) -> AppReport {

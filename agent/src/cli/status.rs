@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{Output, StatusArgs};
 use crate::admin::candidates;
 use crate::admin::client::{Agent, CallError};
-use crate::admin::view::{AppReport, NodeReport, ProblemReport, Report};
+use crate::admin::view::{AppReport, NodeReport, ProblemReport, Report, UpgradeReport};
 use crate::config::Config;
+use crate::upgrade::Outcome;
 
 /// The exit code when something is not ready.
 const NOT_READY: u8 = 3;
@@ -116,10 +117,30 @@ fn node_line(node: &NodeReport, now: Timestamp) -> String {
     for ProblemReport { kind, reason, message } in &node.problems {
         text += &format!("{kind}: {reason}: {}\n", one_line(message));
     }
+    if let Some(upgrade) = &node.upgrade {
+        text += &upgrade_line(upgrade, now);
+    }
     for problem in &node.manifest_problems {
         text += &format!("manifest {}\n", one_line(problem));
     }
     text
+}
+
+/// Of one that is done and good there is nothing to say.
+fn upgrade_line(upgrade: &UpgradeReport, now: Timestamp) -> String {
+    let UpgradeReport { id: _, from, to, at, outcome, message } = upgrade;
+    let ago = age(at, now);
+    match outcome {
+        Outcome::TookOver => String::new(),
+        Outcome::Trying => format!("upgrade from {from} to {to}: being tried for {ago}\n"),
+        Outcome::OnProbation => format!("upgrade from {from} to {to}: on probation for {ago}\n"),
+        Outcome::GaveWay => {
+            format!("upgrade from {from} to {to} gave way {ago} ago: {}\n", one_line(message))
+        }
+        Outcome::WentBack => {
+            format!("upgrade from {from} to {to} went back {ago} ago: {}\n", one_line(message))
+        }
+    }
 }
 
 fn row(app: &AppReport, now: Timestamp) -> [String; 8] {
@@ -200,6 +221,7 @@ mod tests {
                 docker_message: String::new(),
                 problems: Vec::new(),
                 manifest_problems: Vec::new(),
+                upgrade: None,
             },
             apps: vec![app("db", false), app("web", true)],
         }

@@ -85,6 +85,11 @@ impl Docker {
         }
     }
 
+    /// Whether it can be asked at all.
+    pub async fn answers(&self) -> Result<(), EngineError> {
+        self.client().await.map(drop)
+    }
+
     /// A client that speaks the daemon's version.
     pub(super) async fn client(&self) -> Result<bollard::Docker, EngineError> {
         if let Some(client) = lock(&self.client).clone() {

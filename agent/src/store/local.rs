@@ -11,11 +11,11 @@ use tracing::warn;
 
 use super::{Store, StoreError, format};
 
-const FILE: &str = "local.bin";
+pub(super) const FILE: &str = "local.bin";
 const TEMPORARY: &str = "local.tmp";
-const CORRUPT: &str = "local.corrupt-";
+pub(super) const CORRUPT: &str = "local.corrupt-";
 /// Two sets at their cap, and as many names again.
-const CONTENT_MAX: usize = 2 * caps::SET_MAX + 4 * caps::APPS_MAX * 512 + 4096;
+pub(super) const CONTENT_MAX: usize = 2 * caps::SET_MAX + 4 * caps::APPS_MAX * 512 + 4096;
 
 /// The box's own apps, as far as the agent itself keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,6 +7,7 @@ mod contract;
 mod endurance;
 mod fake;
 mod on_docker;
+mod on_trial;
 mod probing;
 mod scenario;
 mod supervision;

@@ -7,6 +7,7 @@ use skerry_agent::engine::Engine as _;
 use skerry_agent::manifests::{Manifests, Site};
 use skerry_agent::store::{Loaded, Store, Stored};
 use skerry_agent::supervisor::{Greeting, Premises, Standings, Supervisor, sources};
+use skerry_agent::upgrade::Inquiry;
 use skerry_agent::uplink::{LinkEvent, OUTBOX};
 use skerry_agent_core::{Frame, Held, Policy, Session, SetCaps};
 use skerry_proto::{caps, wire};
@@ -50,6 +51,10 @@ impl Node {
     }
 
     pub fn start(&self) -> Agent {
+        self.start_on_trial(None)
+    }
+
+    pub fn start_on_trial(&self, inquiry: Option<Inquiry>) -> Agent {
         let store = Store::open(self.dir.path()).expect("opened");
         let Stored { held, notes } = match store.load().expect("loaded") {
             Loaded::Stored(stored) => stored,
@@ -76,6 +81,10 @@ impl Node {
         };
         let (sources, standings) = (sources.with_local(manifests.subscribe()), taps.standings());
         let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
+        let supervisor = match inquiry {
+            Some(inquiry) => supervisor.with_inquiry(inquiry),
+            None => supervisor,
+        };
         let tasks =
             [tokio::spawn(supervisor.run(sources)), tokio::spawn(async move { engine.watch(signals).await })];
         Agent { link, end, tasks, manifests, standings }

@@ -1,5 +1,6 @@
 //! The planner on a model of Docker: invariants as properties, and the cases that people ask about as scenarios.
 
+mod at_rest;
 mod crashes;
 mod creation;
 mod hooks_and_probes;
