@@ -67,7 +67,11 @@ struct End {
 
 /// Dials until nobody listens. The first try comes at once.
 pub async fn run(controller: ControllerUrl, events: mpsc::Sender<LinkEvent>) {
-    run_through(controller, |endpoint| async move { endpoint.connect().await }, events).await;
+    run_through(controller, tcp, events).await;
+}
+
+async fn tcp(endpoint: Endpoint) -> Result<Channel, tonic::transport::Error> {
+    endpoint.connect().await
 }
 
 /// The same over connections that `connect` makes: where tests put a network of their own.
@@ -138,7 +142,7 @@ where
     F: Future<Output = Result<Channel, tonic::transport::Error>>,
 {
     let channel = tokio::select! {
-        channel = dial(controller, connect) => channel,
+        channel = dial_through(controller, connect) => channel,
         () = events.closed() => return None,
     };
     let channel = match channel {
@@ -163,7 +167,11 @@ where
 }
 
 /// Connects. The one place where an identity will be presented, when there is one.
-async fn dial<C, F>(controller: &ControllerUrl, connect: &C) -> Result<Channel, String>
+async fn dial(controller: &ControllerUrl) -> Result<Channel, String> {
+    dial_through(controller, &tcp).await
+}
+
+async fn dial_through<C, F>(controller: &ControllerUrl, connect: &C) -> Result<Channel, String>
 where
     C: Fn(Endpoint) -> F,
     F: Future<Output = Result<Channel, tonic::transport::Error>>,
