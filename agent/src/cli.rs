@@ -21,6 +21,7 @@ use crate::check::{Only, Site};
 use crate::config::{self, Given};
 use crate::logging::{LogFormat, LogLevel};
 use target::AppName;
+pub(crate) use target::duration;
 
 pub use bundle::bundle;
 pub use check::check;
@@ -133,7 +134,12 @@ The file knows the same keys as the flags:
   paths = [\"/dev/video0\"]
   count = 1                                  how many containers may have it at once
   [devices.gpu]
-  gpu = true";
+  gpu = true
+  [housekeeping]                             images that go when Docker's disk fills; these are the defaults
+  image-gc = true                            false: no image is ever removed
+  image-gc-high-percent = 85                 fuller than this, images go that Skerry pulled and nobody uses
+  image-gc-low-percent = 80                  until the disk is no fuller than this
+  image-min-age = \"2m\"                     and not one that was of use so shortly before";
 
 const STATUS_HELP: &str = "\
 Examples:

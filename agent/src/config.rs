@@ -15,8 +15,9 @@ use skerry_agent_core::{AppNames, Device, Policy};
 use skerry_proto::caps;
 use skerry_terms::NodeName;
 
+use crate::housekeeper::Rules;
 use crate::logging::{LogFormat, LogLevel};
-use rules::{GivenAppNames, GivenDevice, GivenDevices, GivenPolicy, Lie};
+use rules::{GivenAppNames, GivenDevice, GivenDevices, GivenHousekeeping, GivenPolicy, Lie};
 
 /// Read when `--config` does not name another. It may be missing.
 pub const DEFAULT_PATH: &str = "/etc/skerry/agent.toml";
@@ -47,6 +48,7 @@ pub struct Config {
     /// What `skerry.dev/NAME` resources stand for.
     pub devices: BTreeMap<String, Device>,
     pub policy: Policy,
+    pub housekeeping: Rules,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
 }
@@ -71,6 +73,8 @@ pub struct Given {
     pub policy: GivenPolicy,
     #[serde(default, deserialize_with = "rules::devices")]
     pub devices: GivenDevices,
+    #[serde(default)]
+    pub housekeeping: GivenHousekeeping,
     pub log_format: Option<LogFormat>,
     pub log_level: Option<LogLevel>,
 }
@@ -182,6 +186,7 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         app_names: file.app_names.into(),
         devices,
         policy,
+        housekeeping: file.housekeeping.into(),
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
     })
@@ -239,6 +244,10 @@ impl fmt::Display for ControllerUrl {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use skerry_agent_core::housekeeping::Limits;
+
     use super::*;
 
     fn file(text: &str) -> Result<Given, ConfigError> {
@@ -284,6 +293,9 @@ paths = ["/dev/video0"]
 [devices.gpu]
 gpu = true
 count = 2
+[housekeeping]
+image-gc-high-percent = 90
+image-min-age = "1h30m"
 "#,
         );
         let config = resolve(Given::default(), given.expect("parsed"), Path::new("f")).expect("resolved");
@@ -298,6 +310,8 @@ count = 2
         assert!(policy.devices.iter().eq(["camera", "gpu"]));
         assert_eq!((config.devices["camera"].count, config.devices["gpu"].count), (1, 2));
         assert_eq!(config.app_names, AppNames::All);
+        let limits = Limits { high_percent: 90, low_percent: 80, min_age: Duration::from_secs(5400) };
+        assert_eq!(config.housekeeping, Rules { image_gc: Some(limits) });
         for own in [DEFAULT_STATE_DIR, "/media/stick/store.key", "/srv/manifests", "/run/skerry"] {
             assert!(policy.agent_folders.iter().any(|folder| folder == Path::new(own)), "{own}");
         }
@@ -309,6 +323,10 @@ count = 2
         let Policy { docker_sockets, agent_folders, .. } = config.policy.clone();
         assert_eq!(config.policy, Policy { docker_sockets, agent_folders, ..Policy::default() });
         assert_eq!(config.app_names, AppNames::Namespace);
+        assert_eq!(config.housekeeping.image_gc, Some(Limits::default()));
+        let off = file("[housekeeping]\nimage-gc = false").expect("parsed");
+        let off = resolve(Given::default(), off, Path::new("f")).expect("resolved");
+        assert_eq!(off.housekeeping.image_gc, None);
     }
 
     #[test]
@@ -347,6 +365,10 @@ count = 2
             ("[devices.camera]\npaths = [\"/dev/video0\"]\ncount = 0", 1, "at least 1"),
             ("[devices.camera]\npath = [\"/dev/video0\"]", 2, "paths"),
             ("[devices.\"a b\"]\ngpu = true", 1, "a b"),
+            ("[housekeeping]\nimage-gc-high-percent = 101", 1, "100"),
+            ("[housekeeping]\nimage-gc-low-percent = 85", 1, "lower"),
+            ("[housekeeping]\nimage-min-age = \"soon\"", 2, "10m"),
+            ("[housekeeping]\nimage-gc-hi = 1", 2, "image-gc-high-percent"),
         ] {
             let error = file(text).expect_err(text).to_string();
             let place = format!("/etc/skerry/agent.toml:{line}: ");

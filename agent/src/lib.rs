@@ -23,6 +23,7 @@ pub mod engine;
 pub mod facts;
 #[cfg(test)]
 mod fuzz;
+pub mod housekeeper;
 pub mod http_get;
 pub mod logging;
 pub mod manifests;

@@ -16,6 +16,7 @@ use crate::admin::{self, Desk};
 use crate::config::Config;
 use crate::decode::DEVICE_PREFIX;
 use crate::engine::{Docker, Engine as _, Folders};
+use crate::housekeeper::{self, Housekeeper, Kernel};
 use crate::manifests::{self, ManifestError, Manifests, Site};
 use crate::notify::{self, Notifier, Pulse};
 use crate::store::{Loaded, Store, StoreError, Stored};
@@ -172,7 +173,8 @@ async fn serve(
         cpu_millis: u64::from(facts.cpu_count).saturating_mul(1000),
         memory_bytes: facts.memory_bytes,
     };
-    let host = Host { ip: None, devices: config.devices, app_names: config.app_names, capacity };
+    let (devices, app_names) = (config.devices, config.app_names);
+    let host = Host { ip: None, devices, app_names, capacity, pulls_wait: None };
     let premises = Premises { host, policy: config.policy, manifests: Some(manifests.clone()) };
     // Before the supervisor takes the apps of now, so that no change is lost in between.
     let sources = sources.with_local(manifests.subscribe());
@@ -183,6 +185,16 @@ async fn serve(
         apps: taps.standings(),
         manifests: manifests.clone(),
         upgrades: upgrades.clone(),
+    };
+    let keeper = Housekeeper {
+        engine: engine.clone(),
+        gauges: Kernel,
+        store: store.clone(),
+        node: greeting.node.clone(),
+        state_dir: config.state_dir.clone(),
+        rules: config.housekeeping,
+        upkeep: taps.upkeep(),
+        problems: taps.problems(),
     };
     let door = admin::open(config.admin_socket.as_deref(), &config.state_dir);
     let has_door = door.is_some();
@@ -215,6 +227,7 @@ async fn serve(
     });
     let door = door.map(|bound| tokio::spawn(admin::serve(bound, desk)));
     let folder = tokio::spawn(manifests::watch(manifests));
+    let keeper = tokio::spawn(housekeeper::run(keeper));
     if notifier.is_asked() {
         tokio::spawn(notify::tell(
             notifier.clone(),
@@ -251,6 +264,7 @@ async fn serve(
     }
     probation.abort();
     folder.abort();
+    keeper.abort();
     watch.abort();
     uplink.abort();
     // Whoever was told to end does not begin anew.

@@ -11,6 +11,7 @@ mod inspect;
 mod local;
 mod lock;
 mod peek;
+mod pulled;
 mod seal;
 mod state;
 
@@ -27,6 +28,7 @@ pub use inspect::{Wrong, inspect};
 pub use local::Local;
 use lock::Lock;
 pub use peek::{Peek, Peeked, key_path, peek};
+pub use pulled::Pulled;
 use seal::Key;
 pub use seal::KeyError;
 pub use state::Stored;

@@ -10,6 +10,7 @@ mod probing;
 mod saves;
 mod sources;
 mod standing;
+mod upkeep;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use skerry_agent_core::{
     Observed, Outcome, Plan, Secrets, Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
-use skerry_terms::{AppKey, Chain, Problem, ProblemKind};
+use skerry_terms::{AppKey, Chain, Problem, ProblemKind, reasons};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,7 @@ pub use link::Greeting;
 pub use saves::Saved;
 pub use sources::{Sources, Taps, sources};
 pub use standing::{NodeStanding, Standing, Standings};
+pub use upkeep::Upkeep;
 pub use wants::{LocalSet, Premises, Source};
 
 /// Everything that can happen.
@@ -231,7 +233,12 @@ impl<E: Engine> Supervisor<E> {
                 self.saves.ended();
                 input.into_iter().for_each(|input| self.input(input));
             }
-            Event::Problem { kind, problem } => self.link.problem(kind, problem),
+            Event::Problem { kind, problem } => {
+                if kind == ProblemKind::DiskPressure {
+                    self.hold_pulls(problem.as_ref());
+                }
+                self.link.problem(kind, problem);
+            }
             Event::Local(local) => {
                 self.wants.set_local(local);
                 self.enforce();
@@ -367,6 +374,7 @@ impl<E: Engine> Supervisor<E> {
             self.first_round.cancel();
         }
         self.forget_retired();
+        self.tell_upkeep();
     }
 
     /// False on trial, of a plan that would disturb what the agent before had brought to rest: then this one ends.
@@ -389,12 +397,15 @@ impl<E: Engine> Supervisor<E> {
         let plan_now = |desired: &Desired, memory: &Memory| plan(desired, observed, memory, now);
         let plan = plan_now(desired, &self.memory);
         let Decided { rolled_back, noted } =
-            self.wants.trials().judge(desired, &plan, &self.memory, self.fresh, now);
+            self.wants.trials().judge(desired, observed, &plan, &self.memory, self.fresh, now);
         if noted {
             self.saves.notes();
         }
         self.wake_at = plan.wake_at;
         if rolled_back.is_empty() {
+            if noted {
+                self.pin_images();
+            }
             return Some(plan);
         }
         self.enforce();
@@ -407,6 +418,39 @@ impl<E: Engine> Supervisor<E> {
         }
         self.looks.want();
         Some(plan)
+    }
+
+    /// What has just proved itself is created from the same images from now on.
+    fn pin_images(&mut self) {
+        let images = self.wants.trials().images();
+        let Some(desired) = self.desired.as_ref().filter(|desired| desired.images != images) else { return };
+        self.desired = Some(Arc::new(Desired { images, ..(**desired).clone() }));
+        // A look under way asks for what was in force when it began; one that has ended still holds.
+        if !self.looks.is_current() {
+            self.looks.want();
+        }
+        self.tell_upkeep();
+    }
+
+    /// A disk that is full of what runs must not be filled to the last byte by what is to come.
+    fn hold_pulls(&mut self, problem: Option<&Problem>) {
+        let full = problem.filter(|problem| problem.reason == reasons::DISK_NEARLY_FULL);
+        if self.wants.hold_pulls(full.map(|problem| problem.message.clone())) {
+            self.enforce();
+        }
+    }
+
+    /// What housekeeping must know, as far as anything is desired and was seen.
+    fn tell_upkeep(&mut self) {
+        let (Some(desired), Some(Observed::Known(world))) = (&self.desired, &self.observed) else { return };
+        let upkeep = Upkeep::of(desired, world, self.wants.trials().needed());
+        self.taps.upkeep.send_if_modified(|told| {
+            let changed = told.as_ref() != Some(&upkeep);
+            if changed {
+                *told = Some(upkeep);
+            }
+            changed
+        });
     }
 
     /// Starts an app's list as a task of its own.
@@ -570,6 +614,8 @@ impl<E: Engine> Supervisor<E> {
         }
         (self.desired, self.fresh) = (Some(Arc::new(desired)), false);
         self.report_due = true;
+        // What may be gone back to is held before the first step away from it.
+        self.tell_upkeep();
         self.plan_ahead(&changed);
         // What changed nothing on the box is proven by a look, too.
         if changed.iter().any(|app| !self.lists.contains_key(app)) {

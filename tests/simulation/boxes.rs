@@ -93,6 +93,7 @@ impl Edge {
         let container = skerry_agent_core::ObservedContainer {
             name: "somebody-elses".to_owned(),
             owner: skerry_agent_core::Owner::Foreign,
+            image: None,
             state: ContainerState::Running { started_at: skerry_agent_core::WallMillis(7) },
             ports: Vec::new(),
             host_network: false,
@@ -430,6 +431,7 @@ impl Agent {
             complete: true,
             retired: BTreeSet::new(),
             host: Host::default(),
+            images: self.trials.images(),
         };
         if let (Some(before), Some(observed)) = (&self.desired, &self.observed) {
             self.memory.supersede(before, observed);
@@ -453,7 +455,7 @@ impl Agent {
             ensure!(idle, "A6: something is done about a box that cannot be seen");
         }
         let Decided { rolled_back, noted } =
-            self.trials.judge(&desired, &first, &self.memory, self.fresh, now);
+            self.trials.judge(&desired, &observed, &first, &self.memory, self.fresh, now);
         self.notes_wait |= noted;
         let wake = self.trials.wake_at(&desired);
         ensure!(wake.is_none_or(|wake| wake > now), "A9: a trial ended in the past: {wake:?}");

@@ -15,7 +15,7 @@ mod plan {
     pub use skerry_agent_core::{Action, CreateSpec, Join, Namespace};
 }
 use skerry_agent_core::{
-    ContainerId, ContainerState, Desired, Device, HostPort, Listener, Memory, Monotonic, Observed,
+    ContainerId, ContainerState, Desired, Device, HostPort, ImageId, Listener, Memory, Monotonic, Observed,
     ObservedContainer, Outcome, Owner, Ownership, PortClaim, ProbeVerdict, Role, SpecHash, Volume,
     WallMillis, World, probe_tasks,
 };

@@ -71,7 +71,8 @@ pub async fn a_secret_is_told_nowhere(site: Shared) -> Result<()> {
     fails(&node, &namespace, "talks", &["CrashLoopBackOff"]).await?;
     let said = eventually("the last words are told", || async {
         let report = node.report(&namespace, "talks").await?;
-        let said = report.containers.iter().map(|one| one.message.clone()).collect::<String>();
+        let lasts = report.containers.iter().filter_map(|one| one.last_state.as_ref());
+        let said = lasts.map(|last| last.message.clone()).collect::<String>();
         if said.contains("last words") { Ok(said) } else { bail!("{report:?}") }
     })
     .await?;

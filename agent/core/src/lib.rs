@@ -12,6 +12,7 @@ mod clock;
 mod desired;
 pub mod expand;
 mod hash;
+pub mod housekeeping;
 mod memory;
 mod observed;
 mod plan;
@@ -36,8 +37,8 @@ pub use desired::{
 pub use hash::SpecHash;
 pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};
 pub use observed::{
-    ContainerId, ContainerState, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim, Role,
-    World,
+    ContainerId, ContainerState, ImageId, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim,
+    Role, World,
 };
 pub use plan::{
     Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
@@ -47,4 +48,4 @@ pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
-pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};
+pub use trial::{Committed, Decided, FailedRevision, Fault, Images, Notes, Trials, Wanted};

@@ -108,7 +108,7 @@ fn payloads(stored: &Peek) -> Vec<(String, AppKey, Payload)> {
         let wanted = held.iter().flat_map(|held| &held.set);
         all.extend(wanted.map(|(key, payload)| ("wanted".to_owned(), key.clone(), payload.clone())));
         let good = notes.committed.iter();
-        all.extend(good.map(|(key, (payload, _))| ("good-before".to_owned(), key.clone(), payload.clone())));
+        all.extend(good.map(|(key, good)| ("good-before".to_owned(), key.clone(), good.payload.clone())));
     }
     if let Peeked::Loaded(Local { apps, files, known: _ }) = &stored.local {
         all.extend(

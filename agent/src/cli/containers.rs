@@ -63,6 +63,7 @@ pub(super) async fn find(
         complete: false,
         retired: BTreeSet::new(),
         host: Host::default(),
+        images: BTreeMap::new(),
     };
     let world = match docker.observe(Arc::new(nothing)).await {
         Observed::Known(world) => world,
@@ -236,6 +237,7 @@ mod tests {
                 stop_rank: 0,
                 restart_count,
             }),
+            image: None,
             state,
             ports: Vec::new(),
             host_network: false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
@@ -16,7 +16,7 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, body_full};
 use futures::{Stream, StreamExt};
 use skerry_agent_core::{
-    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources, registry,
+    ContainerId, CreateSpec, Desired, Hook, ImageId, Observed, Projection, RegistryAuth, Resources, registry,
 };
 use skerry_terms::{AppKey, Chain, labels};
 use tokio::sync::{Semaphore, mpsc};
@@ -53,7 +53,11 @@ pub struct Docker {
     /// version.
     client: Mutex<Option<bollard::Docker>>,
     pub(super) inspected: Mutex<Inspected>,
-    workers: Semaphore,
+    pub(super) workers: Semaphore,
+    /// When it was last looked for what removed containers have left behind.
+    pub(super) swept: Mutex<Option<Instant>>,
+    /// What pulls have brought and housekeeping has not yet taken note of.
+    pub(super) pulled: Mutex<BTreeMap<ImageId, String>>,
 }
 
 /// A poisoned lock holds only what a look can restore.
@@ -82,6 +86,8 @@ impl Docker {
             client: Mutex::new(None),
             inspected: Mutex::new(Inspected::default()),
             workers: Semaphore::new(WORKERS),
+            swept: Mutex::default(),
+            pulled: Mutex::default(),
         }
     }
 
@@ -155,8 +161,12 @@ impl Docker {
         image: &str,
         credentials: Option<DockerCredentials>,
     ) -> Result<(), EngineError> {
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
-        drain(client.create_image(Some(options), None, credentials)).await
+        let name = with_tag(image);
+        let before = self.means(client, &name).await.map(|(id, _)| id);
+        let options = CreateImageOptionsBuilder::default().from_image(&name).build();
+        drain(client.create_image(Some(options), None, credentials)).await?;
+        self.note_pull(client, &name, before).await;
+        Ok(())
     }
 
     /// Removes the volumes that Docker holds for an app of this agent's.

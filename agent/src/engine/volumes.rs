@@ -18,6 +18,7 @@ mod owner;
 mod pins;
 mod reclaim;
 mod subpath;
+mod sweep;
 
 use std::fmt;
 use std::io;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, open};
 use sha2::{Digest as _, Sha256};
-use skerry_agent_core::{BoundMount, CreateSpec, HostPathType, Role, Volume};
+use skerry_agent_core::{BoundMount, CreateSpec, HostPathType, Role, SpecHash, Volume};
 use skerry_terms::{AppKey, Chain};
 
 use super::EngineError;
@@ -120,7 +121,7 @@ impl Folders {
     /// The file in which a container leaves its last words.
     pub(super) fn message(&self, spec: &CreateSpec) -> PathBuf {
         let CreateSpec { app, role, hash, restart_count, .. } = spec;
-        self.messages(app).join(format!("{role}-{hash}-{restart_count}"))
+        self.messages(app).join(message_name(role, hash, *restart_count))
     }
 
     /// True if a path is that of such a file.
@@ -134,6 +135,11 @@ impl Folders {
     fn messages(&self, app: &AppKey) -> PathBuf {
         self.app(app).join(MESSAGES)
     }
+}
+
+/// Two runs of a container, and two specs of it, have files of their own.
+fn message_name(role: &Role, hash: &SpecHash, restart_count: u32) -> String {
+    format!("{role}-{hash}-{restart_count}")
 }
 
 /// What is mounted into a container.
@@ -342,6 +348,7 @@ pub(super) fn memory_name(folders: &Folders, spec: &CreateSpec, mount: &BoundMou
 pub(super) use files::project;
 pub(super) use pins::{being_made, pinned, unpin};
 pub(super) use reclaim::{discard, forget_message, kept};
+pub(super) use sweep::sweep;
 
 /// True if a path is on a file system in memory.
 pub(super) fn is_memory(path: &Path) -> bool {

@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use prost::Message as _;
-use skerry_agent_core::{FailedRevision, Held, Notes};
+use skerry_agent_core::{Committed, FailedRevision, Held, ImageId, Images, Notes};
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Digest, Generation, Payload, PayloadSet};
 
@@ -28,13 +30,18 @@ fn noted(version: u64) -> Stored {
         reason: "ProgressDeadlineExceeded".to_owned(),
         message: "was not ready".to_owned(),
     };
-    let print = |key: AppKey, payload: Payload| {
-        let print = print(&key, &payload);
-        (key, (payload, print))
-    };
-    let committed = committed.map(|(key, payload)| print(key, payload)).into();
+    let committed = committed.map(|(key, payload)| {
+        let committed = committed_as(&key, payload);
+        (key, committed)
+    });
+    let committed = committed.into();
     let failed = [(key("plant-b/db"), failed)].into();
     Stored { held: Some(held), notes: Notes { committed, failed } }
+}
+
+fn committed_as(key: &AppKey, payload: Payload) -> Committed {
+    let print = print(key, &payload);
+    Committed { payload, print, images: Images::new(), before: BTreeSet::new() }
 }
 
 fn held(version: u64) -> Held {
@@ -116,10 +123,20 @@ fn the_empty_set_is_not_the_same_as_none() {
 fn notes_are_kept_where_no_set_was_ever_received() {
     let fixture = Fixture::new();
     let payload = Payload::from(&b"local"[..]);
-    let committed = [(key("box/own"), (payload.clone(), print(&key("box/own"), &payload)))].into();
+    let committed = [(key("box/own"), committed_as(&key("box/own"), payload))].into();
     let stored = Stored { held: None, notes: Notes { committed, ..Notes::default() } };
     fixture.store.save(&stored).expect("saved");
     assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored));
+}
+
+#[test]
+fn what_is_committed_is_stored_with_its_images_and_those_before() {
+    let mut stored = noted(1);
+    for committed in stored.notes.committed.values_mut() {
+        committed.images = [("main".parse().expect("a name"), ImageId("sha256:1".to_owned()))].into();
+        committed.before = [ImageId("sha256:0".to_owned())].into();
+    }
+    assert_eq!(Stored::decode(&stored.encode(), false), Ok(stored));
 }
 
 #[test]
@@ -128,8 +145,7 @@ fn a_payload_that_is_committed_and_wanted_is_stored_once() {
     let payload = Payload::from(vec![7; 100_000]);
     stored.held.as_mut().expect("held").set.insert(key("a/large"), payload.clone());
     let bare = stored.encode().len();
-    let print = print(&key("a/large"), &payload);
-    stored.notes.committed.insert(key("a/large"), (payload, print));
+    stored.notes.committed.insert(key("a/large"), committed_as(&key("a/large"), payload));
     assert!(stored.encode().len() < bare + 100);
     assert_eq!(Stored::decode(&stored.encode(), false), Ok(stored));
 }

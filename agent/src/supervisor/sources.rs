@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, LocalSet, NodeStanding, Saved, Standings};
+use super::{Event, LocalSet, NodeStanding, Saved, Standings, Upkeep};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
 use crate::probes::Probed;
@@ -51,6 +51,7 @@ pub struct Taps {
     pub(super) saved: mpsc::Sender<Saved>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
     pub(super) node: watch::Sender<NodeStanding>,
+    pub(super) upkeep: watch::Sender<Option<Upkeep>>,
 }
 
 /// All queues: what the supervisor reads, what its own tasks write, what the engine's watch and the uplink write. `end` ends the supervisor.
@@ -72,6 +73,7 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
             saved: saved_in,
             standings: watch::Sender::default(),
             node: watch::Sender::default(),
+            upkeep: watch::Sender::default(),
         },
         signals_in,
         link_in,
@@ -87,6 +89,11 @@ impl Taps {
     /// Where every app stands, from now on.
     pub fn standings(&self) -> watch::Receiver<Arc<Standings>> {
         self.standings.subscribe()
+    }
+
+    /// What housekeeping must know of the apps, from now on. Absent until something is desired and was seen.
+    pub fn upkeep(&self) -> watch::Receiver<Option<Upkeep>> {
+        self.upkeep.subscribe()
     }
 
     /// How the box itself stands, as it changes.

@@ -73,7 +73,7 @@ impl Wants {
         let Notes { committed, failed } = notes;
         // What the owner no longer allows, or this agent does not understand, is nothing to go back to.
         let sound: PayloadSet =
-            committed.iter().map(|(key, (payload, _))| (key.clone(), payload.clone())).collect();
+            committed.iter().map(|(key, committed)| (key.clone(), committed.payload.clone())).collect();
         let apps = wants.read(&sound).desired.apps;
         let is_sound = |key: &AppKey| matches!(apps.get(key), Some(DesiredApp::Valid(_)));
         let committed = committed.into_iter().filter(|(key, _)| is_sound(key)).collect();
@@ -87,6 +87,13 @@ impl Wants {
 
     pub fn trials(&mut self) -> &mut Trials {
         &mut self.trials
+    }
+
+    /// Whether images are pulled, and if not, why. True if that is another answer than before.
+    pub fn hold_pulls(&mut self, why: Option<String>) -> bool {
+        let changed = self.premises.host.pulls_wait != why;
+        self.premises.host.pulls_wait = why;
+        changed
     }
 
     pub fn set_local(&mut self, local: LocalSet) {
@@ -148,6 +155,7 @@ impl Wants {
         let noted = self.trials.follow(wanted.collect());
         let fallbacks = self.read(&self.trials.fallbacks());
         desired.apps.extend(fallbacks.desired.apps);
+        desired.images = self.trials.images();
         InForce { desired: Some(desired), noted }
     }
 

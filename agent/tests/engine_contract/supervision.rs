@@ -1,14 +1,17 @@
 //! The supervisor on the fake engine, with a link whose other end is the test. Time is paused: waits cost nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::engine::Engine as _;
+use skerry_agent::housekeeper::{self, Gauges, Housekeeper, Rules};
 use skerry_agent::manifests::{Manifests, Site};
 use skerry_agent::store::{Loaded, Store, Stored};
 use skerry_agent::supervisor::{Greeting, Premises, Standings, Supervisor, sources};
 use skerry_agent::upgrade::Inquiry;
 use skerry_agent::uplink::{LinkEvent, OUTBOX};
+use skerry_agent_core::housekeeping::{DiskUse, MemoryUse};
 use skerry_agent_core::{Frame, Held, Policy, Session, SetCaps};
 use skerry_proto::{caps, wire};
 use skerry_terms::{AppKey, Payload, Phase};
@@ -24,7 +27,7 @@ use crate::scenario::{App, app, held};
 pub struct Agent {
     link: mpsc::Sender<LinkEvent>,
     end: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
     pub manifests: Arc<Manifests>,
     pub standings: watch::Receiver<Arc<Standings>>,
 }
@@ -35,6 +38,19 @@ pub struct Node {
     pub dir: tempfile::TempDir,
     /// What its owner allows.
     pub policy: Policy,
+}
+
+/// A box with room for everything.
+struct Roomy;
+
+impl Gauges for Roomy {
+    fn disk(&self, _path: &Path) -> Option<DiskUse> {
+        Some(DiskUse { total: 1 << 40, available: 1 << 40 })
+    }
+
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
 }
 
 impl Node {
@@ -80,13 +96,26 @@ impl Node {
             ..Premises::default()
         };
         let (sources, standings) = (sources.with_local(manifests.subscribe()), taps.standings());
+        let keeper = Housekeeper {
+            engine: engine.clone(),
+            gauges: Roomy,
+            store: store.clone(),
+            node: "node".parse().expect("a name"),
+            state_dir: self.dir.path().to_owned(),
+            rules: Rules::default(),
+            upkeep: taps.upkeep(),
+            problems: taps.problems(),
+        };
         let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
         let supervisor = match inquiry {
             Some(inquiry) => supervisor.with_inquiry(inquiry),
             None => supervisor,
         };
-        let tasks =
-            [tokio::spawn(supervisor.run(sources)), tokio::spawn(async move { engine.watch(signals).await })];
+        let tasks = [
+            tokio::spawn(supervisor.run(sources)),
+            tokio::spawn(async move { engine.watch(signals).await }),
+            tokio::spawn(housekeeper::run(keeper)),
+        ];
         Agent { link, end, tasks, manifests, standings }
     }
 

@@ -32,6 +32,8 @@ reasons! {
     IMAGE_PULL_FAILED = "ImagePullFailed";
     /// `imagePullPolicy: Never`, and the image is not on the node.
     IMAGE_NEVER_PULL = "ErrImageNeverPull";
+    /// An image is not on the node, and the disk is too full to pull it.
+    DISK_PRESSURE = "DiskPressure";
     /// A host port is held by another app, container or process.
     PORT_CONFLICT = "PortConflict";
     /// Docker refused to create the container.
@@ -68,6 +70,12 @@ reasons! {
     DOCKER_UNAVAILABLE = "DockerUnavailable";
     /// Nothing of this kind is wrong with the box.
     NO_PROBLEM = "NoProblem";
+    /// The disk with Docker's images and containers is nearly full.
+    DISK_NEARLY_FULL = "DiskNearlyFull";
+    /// The disk with the agent's own state is nearly full.
+    STATE_DISK_NEARLY_FULL = "StateDiskNearlyFull";
+    /// The box is short of memory.
+    MEMORY_SHORT = "MemoryShort";
     /// The node has no session with the controller.
     NODE_UNREACHABLE = "NodeUnreachable";
     /// The node has taken the app over and not yet reported on it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use skerry_tests::{IMAGE, docker_run, eventually, holds_for};
+use skerry_tests::{IMAGE, Registry, docker_run, eventually, holds_for};
 
 use crate::app::App;
 use crate::case::{APP, Case};
@@ -270,6 +270,47 @@ fn back() -> Vec<Case> {
                 scene.apply_with(APP, deadline(AMPLE), &versioned("better", true)).await?;
                 app.says("main", "echo $VERSION", "better").await?;
                 app.ready().await.map(drop)
+            },
+        ),
+        Case::story(
+            "a_name_that_moved_is_taken_back_to_the_old_image",
+            "https://kubernetes.io/docs/concepts/containers/images/#image-names: if the registry were to change the code that a tag represents, you might end up with a mix of \
+             Pods. What a box goes back to is what was good there, with no registry at all",
+            async |scene| {
+                let registry = Registry::start().await?;
+                let image = registry.push("tools/app:latest").await?;
+                let pod = |version: &str| {
+                    format!(
+                        "{{containers: [{{name: main, image: '{image}', imagePullPolicy: Always, env: [{{name: VERSION, value: {version}}}], \
+                     command: [sh, -c, 'test -z \"$ORIGIN\" && exec sleep 9999']}}]}}"
+                    )
+                };
+                let app = scene.apply_with(APP, deadline(8), &pod("good")).await?;
+                app.ready().await?;
+                let good = docker_run(&["image", "inspect", "--format", "{{.Id}}", &image]).await?;
+                app.inspects("main", "/Image", json!(good)).await?;
+                holds_for("it proves itself", SETTLED, || async {
+                    ensure!(app.report("it is known", |_| true).await?.ready, "not ready");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
+                // With this one the command fails.
+                registry.push_image(&crate::images::full("conformance:env"), "tools/app:latest").await?;
+                scene.apply_with(APP, deadline(8), &pod("bad")).await?;
+                eventually("the new image runs", || async {
+                    let runs = app.inspect("main").await?["Image"].clone();
+                    ensure!(runs != json!(good), "{runs}");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
+                drop(registry);
+                let report = app.phase("RolledBack").await?;
+                ensure!(report.reason == "ProgressDeadlineExceeded", "{report:?}");
+                app.inspects("main", "/State/Running", true.into()).await?;
+                app.inspects("main", "/Image", json!(good)).await?;
+                app.says("main", "echo $VERSION", "good").await?;
+                app.delete().await?;
+                docker_run(&["rmi", &image]).await.map(drop)
             },
         ),
         Case::story(

@@ -88,6 +88,7 @@ fn desired(apps: impl IntoIterator<Item = DesiredApp>) -> Desired {
         complete: true,
         retired: BTreeSet::new(),
         host: Host::default(),
+        images: BTreeMap::new(),
     }
 }
 
@@ -97,6 +98,7 @@ fn foreign(site: &mut Site, name: &str) -> ContainerId {
     let container = ObservedContainer {
         name: name.into(),
         owner: Owner::Foreign,
+        image: None,
         state: ContainerState::Running { started_at: WallMillis(0) },
         ports: Vec::new(),
         host_network: false,

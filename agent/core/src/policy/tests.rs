@@ -44,7 +44,6 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn an_app_that_stays_in_its_containers_needs_no_permission() {
     policy(|_| {}).judge(&app(|_| {})).expect("allowed");
-    policy(|_| {}).judge(&app(|spec| spec.network = Network::Host)).expect("allowed by default");
     let volumes = [("a", Volume::EmptyDir), ("b", Volume::Memory { size: None })];
     let app = app(|spec| spec.volumes = volumes.map(|(name, volume)| (name.to_owned(), volume)).into());
     policy(|_| {}).judge(&app).expect("allowed");

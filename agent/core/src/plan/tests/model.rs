@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::plan::{Action, CreateSpec, Join, Namespace};
 use crate::{
-    ContainerId, ContainerState, Desired, Device, HostPort, Listener, Memory, Monotonic, Observed,
+    ContainerId, ContainerState, Desired, Device, HostPort, ImageId, Listener, Memory, Monotonic, Observed,
     ObservedContainer, Outcome, Owner, Ownership, PortClaim, ProbeVerdict, Role, SpecHash, Volume,
     WallMillis, World, probe_tasks,
 };
@@ -25,6 +25,8 @@ pub struct Site {
     next_ip: u16,
     /// Images that no registry has.
     pub missing_images: Vec<String>,
+    /// What names mean at the registry where that is not what [`image_of`] says.
+    pub registry: BTreeMap<String, ImageId>,
     /// What the processes of containers do, by the container's name in its app; others run for ever and are well.
     pub lives: BTreeMap<String, Life>,
     /// What was written as the files of each app's volumes.
@@ -46,6 +48,11 @@ pub enum Life {
     Sick,
     /// It runs, and its postStart hook fails.
     Hookless,
+}
+
+/// The image that a name means as long as nobody has moved it.
+pub fn image_of(name: &str) -> ImageId {
+    ImageId(format!("sha256:{name}"))
 }
 
 impl Site {
@@ -117,9 +124,15 @@ impl Site {
             restart_count: spec.restart_count,
             stop_rank: spec.stop_rank,
         });
+        let image = spec.image.as_ref().map(|reference| match self.world.images.get(reference) {
+            Some(image) => image.clone().unwrap_or_else(|| panic!("A5: image {reference} is not there")),
+            None if reference.starts_with("sha256:") => ImageId(reference.clone()),
+            None => image_of(reference),
+        });
         let container = ObservedContainer {
             name: spec.name.clone(),
             owner,
+            image,
             state: ContainerState::Created,
             ports: Vec::new(),
             host_network: matches!(spec.join, Join::Host(_)),
@@ -216,7 +229,9 @@ impl Site {
                     let message = format!("manifest for {image} not found");
                     return Outcome::Failed { reason: skerry_terms::reasons::IMAGE_PULL_FAILED, message };
                 }
-                self.world.images.insert(image.clone(), true);
+                let means = self.registry.get(image).cloned().unwrap_or_else(|| image_of(image));
+                self.world.images.insert(means.0.clone(), Some(means.clone()));
+                self.world.images.insert(image.clone(), Some(means));
             }
             Action::Create(spec) => {
                 self.create(spec);
