@@ -27,7 +27,7 @@ fn apps(namespace: &str, node: &str) -> String {
     let client = format!(
         "      containers:\n      - name: main\n        image: \"{IMAGE}\"\n        \
          command: [sh, -c, \"touch /tmp/well && exec sleep 100000\"]\n        \
-         livenessProbe: {{exec: {{command: [test, -e, /tmp/well]}}, periodSeconds: 1, failureThreshold: 1, initialDelaySeconds: 2}}\n"
+         livenessProbe: {{exec: {{command: [test, -e, /tmp/well]}}, periodSeconds: 1, failureThreshold: 1, initialDelaySeconds: 2, timeoutSeconds: 30}}\n"
     );
     let page = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: page, namespace: {namespace}}}\n\
