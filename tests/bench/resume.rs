@@ -34,7 +34,7 @@ pub async fn p99() -> Result<Figure> {
     ensure!(value.is_some() || output.status.success(), "the uplink's test failed: {text}");
     let method = format!(
         "99th percentile of {CUTS} cuts of 1 to 120 s in paused time: clean, silent, forgotten by the controller, swallowed in between; from the \
-         moment at which the link is back to what the controller says then"
+         moment at which the link is back to what the controller says then; calm of 1 to 300 s between cuts, so that all but the first link are watched"
     );
     Ok(at_most("resume_p99_s", value.context("the uplink's test told no figure")?, "s", 10.0, method))
 }

@@ -138,5 +138,12 @@ async fn after_a_cut_of_any_kind_the_session_is_soon_back() {
     let all = resume::measure(cuts, &mut |below| rng.u64(..below)).await;
     let p99 = resume::quantile(&all, 0.99);
     eprintln!("resume_p99_s={:.3} over {cuts} cuts, seed {seed}", p99.as_secs_f64());
+    for how in network::CUTS {
+        if let Some(slowest) =
+            all.iter().filter(|resumed| resumed.how == how).max_by_key(|resumed| resumed.after)
+        {
+            eprintln!("{how:?}: at most {:?}, after a cut of {:?}", slowest.after, slowest.cut);
+        }
+    }
     assert!(p99 <= Duration::from_secs(10), "seed {seed}: {all:?}");
 }

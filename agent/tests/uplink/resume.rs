@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::network::{Cut, Network};
+use super::network::{CUTS, Cut, Network};
 
 /// How often the server says something while it is watched when that arrives.
 const EVERY: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ pub async fn measure(cuts: usize, random: &mut impl FnMut(u64) -> u64) -> Vec<Re
     let mut all = Vec::new();
     for at in 0..cuts {
         talk.calm(&mut opened, &mut received, Duration::from_millis(1000 + random(299_000))).await;
-        let how = [Cut::Clean, Cut::Silent, Cut::Forgotten, Cut::Swallowed][at % 4];
+        let how = CUTS[at % CUTS.len()];
         let cut = Duration::from_millis(1000 + random(119_000));
         network.cut(how);
         talk.calm(&mut opened, &mut received, cut).await;
@@ -121,7 +121,7 @@ impl Talk {
             tokio::select! {
                 () = &mut end => return,
                 Some(session) = opened.recv() => self.open(session),
-                Some(event) = received.recv() => drop(self.take(event)),
+                Some(event) = received.recv() => { self.take(event); }
             }
         }
     }
