@@ -10,6 +10,7 @@ mod fuzz;
 mod inspect;
 mod local;
 mod lock;
+mod outbox;
 mod peek;
 mod pulled;
 mod seal;

@@ -10,6 +10,7 @@ mod probing;
 mod saves;
 mod sources;
 mod standing;
+mod telling;
 mod upkeep;
 mod wants;
 
@@ -30,6 +31,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::engine::execute::{Lost, Progress, Stops, execute};
 use crate::engine::{Engine, Signal};
+use crate::facts;
 use crate::manifests::Manifests;
 use crate::notify::Pulse;
 use crate::probes::{self, Probed};
@@ -45,6 +47,8 @@ pub use link::Greeting;
 pub use saves::Saved;
 pub use sources::{Sources, Taps, sources};
 pub use standing::{NodeStanding, Standing, Standings};
+pub use telling::Greeted;
+use telling::Telling;
 pub use upkeep::Upkeep;
 pub use wants::{LocalSet, Premises, Source};
 
@@ -63,6 +67,10 @@ pub enum Event {
     },
     /// The disk answered.
     Saved(Saved),
+    /// The disk answered to the outbox: with why not, if it did not take it.
+    OutboxSaved {
+        failure: Option<String>,
+    },
     /// Something is wrong with the box itself, or no longer is.
     Problem {
         kind: ProblemKind,
@@ -116,6 +124,7 @@ pub struct Supervisor<E: Engine> {
     /// False until the first look: what it shows ran before this agent.
     has_looked: bool,
     link: Link,
+    telling: Telling,
     /// When the last plan wants to be asked again.
     wake_at: Option<Monotonic>,
     /// Memory or observation changed: the report may have changed.
@@ -153,10 +162,12 @@ impl<E: Engine> Supervisor<E> {
         if noted {
             saves.notes();
         }
+        let clock = Clock::start();
+        let telling = Telling::new(store.load_outbox(), facts::boot_id(), clock.now());
         Self {
             engine,
             store,
-            clock: Clock::start(),
+            clock,
             taps,
             session,
             wants,
@@ -173,6 +184,7 @@ impl<E: Engine> Supervisor<E> {
             probing: watch::Sender::default(),
             has_looked: false,
             link: Link::new(greeting),
+            telling,
             wake_at: None,
             report_due: false,
             first_round,
@@ -214,6 +226,7 @@ impl<E: Engine> Supervisor<E> {
             self.settle();
         }
         probes.abort();
+        self.keep_outbox();
         self.tasks.close();
         // The steps under way tell of their end; nobody acts on it any more.
         tokio::select! {
@@ -233,11 +246,12 @@ impl<E: Engine> Supervisor<E> {
                 self.saves.ended();
                 input.into_iter().for_each(|input| self.input(input));
             }
+            Event::OutboxSaved { failure } => self.outbox_saved(failure),
             Event::Problem { kind, problem } => {
                 if kind == ProblemKind::DiskPressure {
                     self.hold_pulls(problem.as_ref());
                 }
-                self.link.problem(kind, problem);
+                self.problem(kind, problem);
             }
             Event::Local(local) => {
                 self.wants.set_local(local);
@@ -285,7 +299,9 @@ impl<E: Engine> Supervisor<E> {
                 let _ = looked.send((desired, observed)).await;
             });
         }
+        self.look_at_clock();
         self.link.send_health_if_changed(self.wants.uids());
+        self.tell();
         self.tell_node();
         if let Some(save) = self.saves.begin() {
             self.save(save);
@@ -295,14 +311,15 @@ impl<E: Engine> Supervisor<E> {
     fn next_wake(&mut self) -> Option<Monotonic> {
         let retry = self.looks.retry_at();
         let trial = self.desired.as_ref().and_then(|desired| self.wants.trials().wake_at(desired));
-        [self.wake_at, retry, trial].into_iter().flatten().min()
+        let outbox = self.telling.outbox.wake_at();
+        [self.wake_at, retry, trial, outbox].into_iter().flatten().min()
     }
 
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Up { version } => {
                 info!("docker {version} answers");
-                self.link.docker_is(true, version, String::new());
+                self.docker_is(true, version, String::new());
                 self.looks.engine_up();
             }
             Signal::Changed => self.looks.want(),
@@ -319,7 +336,7 @@ impl<E: Engine> Supervisor<E> {
 
     /// Nothing may be stopped or removed on the strength of what was seen before (A6).
     fn cannot_see(&mut self, why: String) {
-        self.link.docker_is(false, String::new(), why.clone());
+        self.docker_is(false, String::new(), why.clone());
         self.observed = Some(Observed::Unknown { why });
         self.wake_at = None;
         self.report_due = true;
@@ -344,7 +361,8 @@ impl<E: Engine> Supervisor<E> {
             }
             Observed::Known(_) => {
                 if self.looks.succeeded() {
-                    self.link.docker_is_back();
+                    let version = self.link.docker_version();
+                    self.docker_is(true, version, String::new());
                 }
             }
         }
@@ -501,6 +519,9 @@ impl<E: Engine> Supervisor<E> {
         self.tell_standings(&statuses);
         // The controller does not know the box's own apps.
         statuses.retain(|status| self.wants.source(&status.key) == Source::Cloud);
+        let uids = self.wants.uids();
+        let uid = |key: &AppKey| uids.get(key).cloned().unwrap_or_default();
+        self.telling.follow(&statuses, uid, self.clock.now());
         self.input(Input::Status(statuses));
     }
 
@@ -537,6 +558,7 @@ impl<E: Engine> Supervisor<E> {
         match event {
             LinkEvent::Up { outbox, close } => {
                 self.link.up(outbox, close);
+                self.telling.asked(self.clock.now());
                 self.input(Input::Connected);
             }
             LinkEvent::Received(frame) => {
@@ -545,8 +567,11 @@ impl<E: Engine> Supervisor<E> {
                 }
                 self.input(Input::Received(frame));
             }
+            LinkEvent::Greeted(greeted) => self.telling.greeted(greeted, self.clock.now()),
+            LinkEvent::Told { run, upto } => self.telling.outbox.told(run, upto, self.clock.now()),
             LinkEvent::Down => {
                 self.link.down();
+                self.telling.outbox.closed();
                 self.input(Input::Disconnected);
             }
         }
@@ -651,7 +676,9 @@ impl<E: Engine> Supervisor<E> {
     }
 
     fn tell_node(&self) {
-        let standing = self.link.node_standing();
+        let outbox = &self.telling.outbox;
+        let (untold, lost) = (outbox.waiting().count(), outbox.dropped().total());
+        let standing = NodeStanding { untold, lost, ..self.link.node_standing() };
         self.taps.node.send_if_modified(|told| {
             let changed = *told != standing;
             if changed {

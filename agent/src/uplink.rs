@@ -8,6 +8,7 @@ pub(crate) mod frames;
 mod fuzz;
 pub(crate) mod health;
 pub(crate) mod reach;
+pub(crate) mod transitions;
 mod watch;
 
 use std::collections::hash_map::RandomState;
@@ -25,6 +26,8 @@ use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info, warn};
 
 use crate::config::ControllerUrl;
+use crate::supervisor::Greeted;
+use frames::Heard;
 use watch::Watch;
 
 /// How long a connection, and the answer to the first request on it, may take. A packet that opens a connection is sent again after 1 s
@@ -47,6 +50,13 @@ pub enum LinkEvent {
         close: oneshot::Sender<String>,
     },
     Received(Frame),
+    /// The controller greets: what it said beside the frame of it that follows.
+    Greeted(Greeted),
+    /// The controller has the transitions of a run up to this one.
+    Told {
+        run: u64,
+        upto: u64,
+    },
     Down,
 }
 
@@ -225,19 +235,33 @@ async fn converse(
             Err(status) => return (Fault::Lost, status_text(&status)),
         };
         match frame {
-            Ok(Some(frame)) => {
-                match &frame {
-                    Frame::Begin { .. } => watch.pause(true),
-                    Frame::Commit { .. } => watch.pause(false),
-                    Frame::Welcome | Frame::App { .. } | Frame::Remove { .. } | Frame::Refusal { .. } => {}
-                }
-                if frame == Frame::Welcome
-                    && let Some(said_welcome) = said_welcome.take()
-                {
-                    said_welcome();
-                }
-                if events.send(LinkEvent::Received(frame)).await.is_err() {
-                    return (Fault::Lost, "the agent ends".to_owned());
+            Ok(Some(heard)) => {
+                let heard = match heard {
+                    Heard::Welcome(greeted) => {
+                        if let Some(said_welcome) = said_welcome.take() {
+                            said_welcome();
+                        }
+                        // An old controller says no more than that it is there.
+                        let greeted = greeted.says_something().then_some(LinkEvent::Greeted(greeted));
+                        greeted.into_iter().chain([LinkEvent::Received(Frame::Welcome)]).collect()
+                    }
+                    Heard::Frame(frame) => {
+                        match &frame {
+                            Frame::Begin { .. } => watch.pause(true),
+                            Frame::Commit { .. } => watch.pause(false),
+                            Frame::Welcome
+                            | Frame::App { .. }
+                            | Frame::Remove { .. }
+                            | Frame::Refusal { .. } => {}
+                        }
+                        vec![LinkEvent::Received(frame)]
+                    }
+                    Heard::Told { run, upto } => vec![LinkEvent::Told { run, upto }],
+                };
+                for event in heard {
+                    if events.send(event).await.is_err() {
+                        return (Fault::Lost, "the agent ends".to_owned());
+                    }
                 }
             }
             // Of a newer controller.

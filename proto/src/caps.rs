@@ -70,6 +70,9 @@ pub const MESSAGE_MAX: usize = 1024;
 /// A message about one container, its termination message among them: there may be many of them in one status.
 pub const CONTAINER_MESSAGE_MAX: usize = 256;
 
+/// Transitions in one frame. One with every text at its cap takes about 3 KiB, and these 192 KiB.
+pub const TRANSITIONS_MAX: usize = 64;
+
 /// Labels that a node brings along when it joins.
 pub const NODE_LABELS_MAX: usize = 64;
 

@@ -518,6 +518,11 @@ impl Replica {
                 name,
                 connected: entry.state.is_connected(),
                 report: entry.state.apps.get(key),
+                last_seen: match &entry.state.link {
+                    NodeLink::Connected(_) => None,
+                    NodeLink::Away(last_seen) => last_seen.as_ref(),
+                },
+                stall: entry.state.stall.as_ref(),
             })
             .collect();
         Some(app_status(app, &placed, Unplaced::default(), &EdgeAppStatus::default(), &time(now)))

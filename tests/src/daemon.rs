@@ -1,5 +1,6 @@
 //! A process of ours under test: started from the build, its output in a file, ended by its own id.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -49,8 +50,19 @@ pub fn free_port() -> Result<u16> {
 impl Daemon {
     /// Starts `binary` of this build with its output going to `DIR/NAME.log`.
     pub fn start(binary: &str, dir: &Path, name: &str, args: &[String]) -> Result<Self> {
+        Self::start_in(binary, dir, name, args, &BTreeMap::new())
+    }
+
+    /// The same with further variables in its environment.
+    pub fn start_in(
+        binary: &str,
+        dir: &Path,
+        name: &str,
+        args: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let mut command = Command::new(program(binary)?);
-        command.args(args).env("SKERRY_LOG_LEVEL", "debug");
+        command.args(args).env("SKERRY_LOG_LEVEL", "debug").envs(environment);
         Self::spawn(command, dir, name)
     }
 

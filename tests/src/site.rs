@@ -197,6 +197,8 @@ pub struct AgentOptions {
     pub keys: String,
     /// Further tables of its agent.toml, such as `[policy]`.
     pub config: String,
+    /// Further variables of its environment.
+    pub environment: BTreeMap<String, String>,
     /// A binary of its own instead of the build's, for a test that exchanges it. UTF-8.
     pub binary: Option<PathBuf>,
     /// It dials where no controller is, until [`Node::join`].
@@ -249,8 +251,9 @@ impl Node {
         text.push_str(&self.options.config);
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
+        let environment = &self.options.environment;
         let binary = self.options.binary.as_deref().and_then(Path::to_str).unwrap_or("skerry-agent");
-        self.agent = Some(Daemon::start(binary, self.dir.path(), "agent", &args)?);
+        self.agent = Some(Daemon::start_in(binary, self.dir.path(), "agent", &args, environment)?);
         Ok(())
     }
 

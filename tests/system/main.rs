@@ -27,6 +27,7 @@ mod onbox;
 mod placement;
 mod secrecy;
 mod standalone;
+mod telling;
 mod trust;
 mod upgrade;
 
@@ -98,6 +99,8 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
         secrecy: a_secret_is_told_nowhere;
         faults: a_controller_restart_touches_no_container, an_api_server_restart_is_survived,
             a_node_that_is_away_is_unknown, a_deleted_node_comes_back_as_a_new_one;
+        telling: what_happened_with_no_controller_is_told_with_its_own_time,
+            a_box_with_a_wrong_clock_is_reported_and_works, a_lease_tells_whether_anybody_keeps_the_status;
         trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
         upgrade: a_new_version_meets_the_controller_before_it_is_trusted;

@@ -8,6 +8,7 @@
 
 mod at_rest;
 mod backoff;
+mod chronicle;
 mod clock;
 mod desired;
 pub mod expand;
@@ -15,17 +16,20 @@ mod hash;
 pub mod housekeeping;
 mod memory;
 mod observed;
+pub mod outbox;
 mod plan;
 mod policy;
 mod probe;
 pub mod registry;
 mod report;
 mod session;
+pub mod skew;
 mod trial;
 mod unit;
 
 pub use at_rest::{AtRest, at_rest, disturbed};
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, REFUSED_BACKOFF, RETRY_BACKOFF};
+pub use chronicle::Chronicle;
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,

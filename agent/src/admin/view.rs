@@ -37,6 +37,12 @@ pub struct NodeReport {
     /// What is wrong with the box.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemReport>,
+    /// How many things that happened wait to be told to the controller.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: u64,
+    /// How many were lost before they could be told: what is kept for later is bounded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// What is wrong with static manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifest_problems: Vec<String>,
@@ -57,6 +63,11 @@ pub struct UpgradeReport {
     pub outcome: Outcome,
     /// Why the new version gave way. Empty where there is nothing to say.
     pub message: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One thing that is wrong with the box.
@@ -139,8 +150,16 @@ pub(super) fn report(
     manifest_problems: Vec<String>,
     upgrade: Option<Record>,
 ) -> Report {
-    let NodeStanding { docker_ready, docker_version, docker_message, problems, connected, connected_changed } =
-        node;
+    let NodeStanding {
+        docker_ready,
+        docker_version,
+        docker_message,
+        problems,
+        untold,
+        lost,
+        connected,
+        connected_changed,
+    } = node;
     let problem = |(kind, Problem { reason, message }): (&ProblemKind, &Problem)| ProblemReport {
         kind: kind.to_string(),
         reason: reason.clone(),
@@ -157,6 +176,8 @@ pub(super) fn report(
             docker_version: docker_version.clone(),
             docker_message: docker_message.clone(),
             problems: problems.iter().map(problem).collect(),
+            untold: u64::try_from(*untold).unwrap_or(u64::MAX),
+            lost: *lost,
             manifest_problems,
             upgrade: upgrade.map(upgrade_report),
         },

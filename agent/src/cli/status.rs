@@ -117,6 +117,12 @@ fn node_line(node: &NodeReport, now: Timestamp) -> String {
     for ProblemReport { kind, reason, message } in &node.problems {
         text += &format!("{kind}: {reason}: {}\n", one_line(message));
     }
+    if node.untold > 0 {
+        text += &format!("{} things that happened wait to be told to the controller\n", node.untold);
+    }
+    if node.lost > 0 {
+        text += &format!("{} things that happened were lost before they could be told\n", node.lost);
+    }
     if let Some(upgrade) = &node.upgrade {
         text += &upgrade_line(upgrade, now);
     }
@@ -220,6 +226,8 @@ mod tests {
                 docker_version: "28.0.1".to_owned(),
                 docker_message: String::new(),
                 problems: Vec::new(),
+                untold: 3,
+                lost: 1,
                 manifest_problems: Vec::new(),
                 upgrade: None,
             },
@@ -231,6 +239,8 @@ mod tests {
     fn a_table_says_how_things_are_and_what_is_wrong() {
         let expected = "\
 node box-7 · agent 0.1.0 · controller http://127.0.0.1:7443 not connected, last seen 120m ago · docker 28.0.1
+3 things that happened wait to be told to the controller
+1 things that happened were lost before they could be told
 NAMESPACE  APP  PHASE    READY  RESTARTS  AGE  REVISION  SOURCE
 plant      db   Probing  1/2    4         10m  db-5d8f   Cloud
   NotReady: container main is not ready

@@ -47,7 +47,8 @@ pub(super) async fn watch(docker: &Docker, signals: &mpsc::Sender<Signal>) {
 
 /// One connection, until it ends: whether it stood, and why it ended.
 async fn follow(docker: &Docker, signals: &mpsc::Sender<Signal>) -> (bool, String) {
-    // Taken before anything is asked: events between the look that follows and Docker's subscription are sent again.
+    // Taken before anything is asked: events between the look that follows and Docker's subscription are sent again. A clock that is set in
+    // between loses nothing: Docker sends what happens from now on whatever was asked for, and of before at most what it remembers.
     let since = crate::clock::wall_now().0 / 1000;
     let (client, version) = match connect(docker).await {
         Ok(connected) => connected,

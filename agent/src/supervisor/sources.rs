@@ -36,6 +36,7 @@ pub struct Sources {
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
     saved: mpsc::Receiver<Saved>,
+    outbox_saved: mpsc::Receiver<Option<String>>,
     /// The box's own apps: the latest counts. Absent where there are none.
     local: Option<watch::Receiver<LocalSet>>,
     end: CancellationToken,
@@ -49,6 +50,8 @@ pub struct Taps {
     pub(super) problems: mpsc::Sender<(ProblemKind, Option<Problem>)>,
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
     pub(super) saved: mpsc::Sender<Saved>,
+    /// With why not, where the disk did not take the outbox.
+    pub(super) outbox_saved: mpsc::Sender<Option<String>>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
     pub(super) node: watch::Sender<NodeStanding>,
     pub(super) upkeep: watch::Sender<Option<Upkeep>>,
@@ -63,14 +66,16 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
     let (link_in, link) = mpsc::channel(LINK);
     let (looked_in, looked) = mpsc::channel(ANSWERS);
     let (saved_in, saved) = mpsc::channel(ANSWERS);
+    let (outbox_in, outbox_saved) = mpsc::channel(ANSWERS);
     (
-        Sources { signals, progress, probed, problems, link, looked, saved, local: None, end },
+        Sources { signals, progress, probed, problems, link, looked, saved, outbox_saved, local: None, end },
         Taps {
             progress: progress_in,
             probed: probed_in,
             problems: problems_in,
             looked: looked_in,
             saved: saved_in,
+            outbox_saved: outbox_in,
             standings: watch::Sender::default(),
             node: watch::Sender::default(),
             upkeep: watch::Sender::default(),
@@ -135,6 +140,7 @@ impl Sources {
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
             Some(saved) = self.saved.recv() => Event::Saved(saved),
+            Some(failure) = self.outbox_saved.recv() => Event::OutboxSaved { failure },
             local = changed(&mut self.local) => Event::Local(local),
             () = timer => Event::Wake,
         }
@@ -171,6 +177,7 @@ impl Sources {
                 Some(_) = self.link.recv() => {}
                 Some(_) = self.looked.recv() => {}
                 Some(_) = self.saved.recv() => {}
+                Some(_) = self.outbox_saved.recv() => {}
                 else => std::future::pending().await,
             }
         }

@@ -29,6 +29,9 @@ pub struct NodeStanding {
     pub docker_message: String,
     /// What is wrong with the box.
     pub problems: Problems,
+    /// How many things that happened wait to be told, and how many were lost for want of room.
+    pub untold: usize,
+    pub lost: u64,
     /// The controller is connected and has greeted.
     pub connected: bool,
     /// When that last changed. Absent when it never was connected.

@@ -1,10 +1,11 @@
 //! What comes over the link, whoever sends it.
 
 use prost::Message as _;
+use skerry_agent_core::Frame;
 use skerry_proto::{caps, wire};
 use wire::controller_message::Kind;
 
-use super::frames;
+use super::frames::{self, Heard};
 use crate::fuzz::fuzz;
 
 #[test]
@@ -29,7 +30,7 @@ fn no_frame_of_a_controller_hurts() {
         let again = wire::ControllerMessage::decode(&message.encode_to_vec()[..]).expect("what was encoded");
         assert_eq!(again, message);
         let frame = frames::decode(message);
-        if let Ok(Some(skerry_agent_core::Frame::Refusal { reason, message })) = &frame {
+        if let Ok(Some(Heard::Frame(Frame::Refusal { reason, message }))) = &frame {
             assert!(reason.len() <= caps::MESSAGE_MAX && message.len() <= caps::MESSAGE_MAX);
         }
         frame.is_ok()

@@ -11,4 +11,5 @@ mod on_trial;
 mod probing;
 mod scenario;
 mod supervision;
+mod telling;
 mod updates;

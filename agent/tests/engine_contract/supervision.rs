@@ -8,7 +8,7 @@ use skerry_agent::engine::Engine as _;
 use skerry_agent::housekeeper::{self, Gauges, Housekeeper, Rules};
 use skerry_agent::manifests::{Manifests, Site};
 use skerry_agent::store::{Loaded, Store, Stored};
-use skerry_agent::supervisor::{Greeting, Premises, Standings, Supervisor, sources};
+use skerry_agent::supervisor::{Greeted, Greeting, Premises, Standings, Supervisor, sources};
 use skerry_agent::upgrade::Inquiry;
 use skerry_agent::uplink::{LinkEvent, OUTBOX};
 use skerry_agent_core::housekeeping::{DiskUse, MemoryUse};
@@ -148,14 +148,20 @@ impl Agent {
     }
 
     pub async fn connect(&self) -> Controller {
+        self.connect_as(Greeted { takes_transitions: false, now: None }).await
+    }
+
+    pub async fn connect_as(&self, greeted: Greeted) -> Controller {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let (close, closed) = oneshot::channel();
         self.link.send(LinkEvent::Up { outbox, close }).await.expect("the agent runs");
-        let mut controller = Controller { link: self.link.clone(), inbox, closed };
+        let mut controller = Controller { link: self.link.clone(), inbox, closed, features: Vec::new() };
         let hello = controller.receive().await;
         let Kind::Hello(hello) = hello else { panic!("{hello:?}") };
         let facts = hello.facts.expect("facts");
         assert_eq!(facts.devices.get("skerry.dev/camera"), Some(&2), "{facts:?}");
+        controller.features = hello.features;
+        self.link.send(LinkEvent::Greeted(greeted)).await.expect("the agent runs");
         controller.say(Frame::Welcome).await;
         controller
     }
@@ -166,11 +172,18 @@ pub struct Controller {
     link: mpsc::Sender<LinkEvent>,
     inbox: mpsc::Receiver<wire::AgentMessage>,
     closed: oneshot::Receiver<String>,
+    /// What the agent said that it can do.
+    pub features: Vec<String>,
 }
 
 impl Controller {
     async fn say(&self, frame: Frame) {
         self.link.send(LinkEvent::Received(frame)).await.expect("the agent runs");
+    }
+
+    /// Acknowledges transitions.
+    pub async fn told(&self, run: u64, upto: u64) {
+        self.link.send(LinkEvent::Told { run, upto }).await.expect("the agent runs");
     }
 
     pub async fn send_set(&self, held: Held) {
@@ -182,7 +195,7 @@ impl Controller {
         self.say(Frame::Commit { digest: held.digest() }).await;
     }
 
-    async fn receive(&mut self) -> Kind {
+    pub async fn receive(&mut self) -> Kind {
         let message = tokio::time::timeout(Duration::from_secs(60), self.inbox.recv()).await;
         message.expect("a frame in time").expect("the link stands").kind.expect("a kind")
     }

@@ -155,6 +155,7 @@ impl Talk {
     fn take(&mut self, event: LinkEvent) -> bool {
         match event {
             LinkEvent::Received(frame) => frame == Frame::Welcome,
+            LinkEvent::Greeted(_) | LinkEvent::Told { .. } => false,
             up @ LinkEvent::Up { .. } => {
                 self.held = Some(up);
                 false

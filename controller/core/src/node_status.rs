@@ -26,6 +26,8 @@ pub struct NodeState {
     pub problems: Option<Problems>,
     /// What keeps the node from getting its desired set.
     pub stall: Option<Stall>,
+    /// How many things that happened there were lost before they could be told.
+    pub transitions_dropped: u64,
     /// What the node reported last of each app.
     pub apps: BTreeMap<AppKey, AppReport>,
 }
@@ -82,6 +84,7 @@ impl NodeState {
                     let reason = reasons::ALL.iter().find(|reason| **reason == condition.reason)?;
                     Some(Stall { reason, message: condition.message.clone() })
                 }),
+            transitions_dropped: status.transitions_dropped.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
             apps: status.apps.iter().filter_map(|report| Some((key(report)?, report.clone()))).collect(),
         }
     }
@@ -143,7 +146,8 @@ pub fn node_status(
     previous: &EdgeNodeStatus,
     now: &Time,
 ) -> EdgeNodeStatus {
-    let NodeState { info, capacity, addresses, link, docker, problems, stall, apps } = state;
+    let NodeState { info, capacity, addresses, link, docker, problems, stall, transitions_dropped, apps } =
+        state;
     let (connected, session, last_seen) = match link {
         Link::Connected(session) => (true, Some(session.clone()), None),
         Link::Away(last_seen) => (false, None, last_seen.clone()),
@@ -212,6 +216,7 @@ pub fn node_status(
         addresses: addresses.clone(),
         last_seen,
         session,
+        transitions_dropped: Some(i64::try_from(*transitions_dropped).unwrap_or(i64::MAX)).filter(|n| *n > 0),
         apps_ready: match apps.len() {
             0 => String::new(),
             all => format!("{}/{all}", apps.values().filter(|app| app.ready).count()),

@@ -1,6 +1,8 @@
 //! What agents send, checked and cut to size. Agents are not trusted: names are parsed, lists are capped, texts are cut, and what
 //! breaks the protocol is an error that ends this one session.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use skerry_api::template::DEVICE_PREFIX;
@@ -8,7 +10,8 @@ use skerry_api::{AppReport, ContainerReport, LastState, NodeInfo, Quantity, Reso
 use skerry_controller_core::node_status::Docker;
 use skerry_controller_core::placement::Labels;
 use skerry_controller_core::session::{Held, Input, Outcome};
-use skerry_proto::{WireError, app_key, caps, wire};
+use skerry_controller_core::transitions::{Batch, Subject, Transition};
+use skerry_proto::{WireError, app_key, caps, feature, wire};
 use skerry_terms::{AppKey, Digest, NameError, NodeName, Phase, Problems};
 
 /// A checked frame.
@@ -17,12 +20,15 @@ pub enum Frame {
     Hello(Box<Greeting>),
     Ack(Input),
     Report(Report),
+    Transitions(Batch),
 }
 
 /// A checked hello.
 #[derive(Debug)]
 pub struct Greeting {
     pub node: NodeName,
+    /// It tells of transitions: what they speak of is not told as an Event by anybody else.
+    pub tells_transitions: bool,
     pub held: Option<Held>,
     pub state_corrupt: String,
     /// For the EdgeNode object, if it has to be created.
@@ -65,22 +71,14 @@ pub fn frame(message: wire::AgentMessage) -> Result<Option<Frame>, FrameError> {
         Some(Kind::Hello(hello)) => Ok(Some(Frame::Hello(Box::new(greeting(hello)?)))),
         Some(Kind::Ack(ack)) => Ok(Some(Frame::Ack(self::ack(ack)?))),
         Some(Kind::Status(status)) => Ok(Some(Frame::Report(report(status)?))),
+        Some(Kind::Transitions(transitions)) => Ok(Some(Frame::Transitions(batch(transitions)?))),
         None => Ok(None),
     }
 }
 
 fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
-    let wire::Hello {
-        protocol,
-        features: _,
-        node,
-        agent_version,
-        boot_id,
-        labels,
-        facts,
-        held,
-        state_corrupt,
-    } = hello;
+    let wire::Hello { protocol, features, node, agent_version, boot_id, labels, facts, held, state_corrupt } =
+        hello;
     // A newer agent speaks the older protocol too; there is none older than the first.
     if protocol == 0 {
         return Err(FrameError::Protocol(protocol));
@@ -109,6 +107,7 @@ fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
     let capacity = [amount("cpu", cpu_count.into()), amount("memory", memory_bytes)];
     Ok(Greeting {
         node: node.parse()?,
+        tells_transitions: features.iter().any(|feature| feature == feature::TRANSITIONS),
         held: held.map(|(generation, digest)| Held { generation, digest }),
         state_corrupt: caps::truncate(&state_corrupt, caps::MESSAGE_MAX),
         labels,
@@ -166,6 +165,57 @@ fn report(status: wire::StatusReport) -> Result<Report, FrameError> {
     }
     let apps = apps.into_iter().map(app).collect::<Result<_, _>>()?;
     Ok(Report { full, apps, docker, problems: problems.flatten() })
+}
+
+fn batch(transitions: wire::Transitions) -> Result<Batch, FrameError> {
+    let wire::Transitions { run, items, dropped, clock_offset_millis } = transitions;
+    if items.len() > caps::TRANSITIONS_MAX {
+        let (what, size, max) = ("the number of transitions", items.len(), caps::TRANSITIONS_MAX);
+        return Err(WireError::TooLarge { what, size, max }.into());
+    }
+    let items = items.into_iter().map(transition).collect::<Result<_, _>>()?;
+    Ok(Batch { run, items, dropped, offset: clock_offset_millis })
+}
+
+fn transition(transition: wire::Transition) -> Result<Transition, FrameError> {
+    let phase = transition.phase();
+    let wire::Transition {
+        sequence,
+        namespace,
+        name,
+        uid,
+        container,
+        side,
+        revision: _,
+        phase: _,
+        reason,
+        message,
+        warning,
+        count,
+        first_millis,
+        last_millis,
+        age_millis,
+        exit_code: _,
+        restart_count: _,
+    } = transition;
+    let subject = match (side.is_empty(), container.is_empty()) {
+        (false, _) => Subject::Node(word(&side)),
+        (true, false) => Subject::Container(app_key(&namespace, &name)?, word(&container)),
+        (true, true) => Subject::App(app_key(&namespace, &name)?),
+    };
+    Ok(Transition {
+        sequence,
+        subject,
+        uid: word(&uid),
+        phase: (phase != wire::Phase::Unspecified).then(|| Phase::from(phase)),
+        reason: word(&reason),
+        message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
+        warning,
+        count: count.max(1),
+        first: first_millis,
+        last: last_millis,
+        age: age_millis.map(Duration::from_millis),
+    })
 }
 
 fn app(status: wire::AppStatus) -> Result<(AppKey, Option<AppReport>), FrameError> {

@@ -68,6 +68,20 @@ reasons! {
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded";
     /// The Docker Engine does not answer.
     DOCKER_UNAVAILABLE = "DockerUnavailable";
+    /// The Docker Engine answers again.
+    DOCKER_READY = "DockerReady";
+    /// The agent was started.
+    AGENT_STARTED = "AgentStarted";
+    /// The box was started.
+    BOX_BOOTED = "BoxBooted";
+    /// The box's clock is behind the controller's.
+    CLOCK_BEHIND = "ClockBehind";
+    /// The box's clock is ahead of the controller's.
+    CLOCK_AHEAD = "ClockAhead";
+    /// More happened on the box than is shown as Events.
+    MORE_HAPPENED = "MoreHappened";
+    /// What happened on the box while it could not tell did not fit what it keeps for later.
+    TRANSITIONS_DROPPED = "TransitionsDropped";
     /// Nothing of this kind is wrong with the box.
     NO_PROBLEM = "NoProblem";
     /// The disk with Docker's images and containers is nearly full.

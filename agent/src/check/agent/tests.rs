@@ -15,6 +15,8 @@ fn node() -> NodeReport {
         docker_version: "20.10.24".to_owned(),
         docker_message: String::new(),
         problems: Vec::new(),
+        untold: 0,
+        lost: 0,
         manifest_problems: Vec::new(),
         upgrade: None,
     }
