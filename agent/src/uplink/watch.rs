@@ -10,7 +10,7 @@ use super::health;
 
 /// How long a link is watched after the one before was lost.
 const PERIOD: Duration = Duration::from_secs(600);
-/// Between questions. Each costs some 300 bytes.
+/// Between questions.
 const EVERY: Duration = Duration::from_secs(4);
 /// How long an answer may take. Nothing large is under way meanwhile, see `pause` of [`Watch`].
 pub const ANSWER: Duration = Duration::from_secs(5);
