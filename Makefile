@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-core test-system test-conformance build check fmt lint layers doc deny generated generate bench prepare toolchain clean
+.PHONY: help demo demo-down test test-core test-system test-conformance test-systemd test-faults chaos fuzz build check fmt lint layers doc deny generated generate bench prepare toolchain clean
 
 # Where rustup puts cargo, for a shell that was opened before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -21,7 +21,7 @@ demo: ## from a bare machine to a page served by an edge node, and leaves it run
 demo-down: ## ends everything that `make demo` started
 	@deploy/demo.sh down
 
-test: prepare ## all tests: pure, shells, the standalone API against the real one, and the whole system on Docker
+test: prepare ## all tests: pure, shells, the standalone API against the real one, conformance and the whole system on Docker
 	@echo "==> building"
 	@$(CARGO) build --workspace --bins
 	@echo "==> tests"
@@ -36,9 +36,23 @@ test-system: prepare ## the whole-system tests only; FILTER=name picks some
 test-conformance: prepare ## what Kubernetes promises of a pod, on real Docker; FILTER=name picks some
 	@$(CARGO) test --workspace --test conformance -- $(FILTER)
 
-prepare: ## installs what the tests need: Docker Engine, busybox, a registry, kube-apiserver, etcd, kubectl and helm
-	@tests/host/prepare.sh --docker --registry --go --clients
+test-faults: prepare ## the agent alone, with what it stands on broken under it; FILTER=name picks some
+	@$(CARGO) test --workspace --test faults -- $(FILTER)
+
+chaos: prepare ## faults at random; SEED=number plays a run again, STEPS=number says how long
+	@SKERRY_CHAOS_SEED=$(or $(SEED),random) SKERRY_CHAOS_STEPS=$(or $(STEPS),2000) \
+		$(CARGO) test --workspace --test faults -- chaos --nocapture
+
+test-systemd: prepare ## the agent's unit, its upgrades and its installation under a real systemd; FILTER=name picks some
+	@$(CARGO) test --workspace --test systemd -- $(FILTER)
+
+fuzz: ## random input: requests to the standalone API, specs, expansions; SECONDS=60 for each target, SEED=number for the same again
+	@SKERRY_FUZZ_SECONDS=$(or $(SECONDS),60) $(if $(SEED),SKERRY_FUZZ_SEED=$(SEED)) $(CARGO) test --workspace --test fuzz
+
+prepare: ## installs what the tests need: Docker Engine, busybox, a registry, libfaketime, nginx, mosquitto, kube-apiserver, etcd, kubectl and helm, debootstrap
+	@tests/host/prepare.sh --docker --registry --faults --examples --go --clients --systemd
 	@tests/host/test-image.sh >/dev/null
+	@tests/host/systemd-image.sh >/dev/null
 	@tests/kube/assets.sh >/dev/null
 	@tests/kube/clients.sh >/dev/null
 

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::manifests::Manifests;
 use crate::supervisor::{NodeStanding, Standings};
+use crate::upgrade::Upgrades;
 
 pub use socket::{Bound, DEFAULT_SOCKET, candidates};
 
@@ -39,6 +40,7 @@ pub struct Desk {
     pub standing: watch::Receiver<NodeStanding>,
     pub apps: watch::Receiver<Arc<Standings>>,
     pub manifests: Arc<Manifests>,
+    pub upgrades: Arc<Upgrades>,
 }
 
 /// Opens the first socket of [`candidates`] that can be had. Without any the agent works all the same, and says so.
@@ -83,6 +85,8 @@ pub async fn serve(bound: Bound, desk: Desk) {
                 Ok(Ok(())) | Err(_) => {}
                 Ok(Err(error)) => debug!("a caller hung up: {error}"),
             }
+            // What was promised in it begins only now, so that the promise is heard.
+            desk.upgrades.answered();
             drop(caller);
         });
     }

@@ -5,6 +5,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -13,8 +14,9 @@ use skerry_agent_core::{AppNames, Device, Policy};
 use skerry_proto::caps;
 use skerry_terms::NodeName;
 
+use crate::housekeeper::Rules;
 use crate::logging::{LogFormat, LogLevel};
-use rules::{GivenAppNames, GivenDevice, GivenDevices, GivenPolicy, Lie};
+use rules::{GivenAppNames, GivenDevice, GivenDevices, GivenHousekeeping, GivenPolicy, Lie};
 
 /// Read when `--config` does not name another. It may be missing.
 pub const DEFAULT_PATH: &str = "/etc/skerry/agent.toml";
@@ -45,6 +47,7 @@ pub struct Config {
     /// What `skerry.dev/NAME` resources stand for.
     pub devices: BTreeMap<String, Device>,
     pub policy: Policy,
+    pub housekeeping: Rules,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
 }
@@ -69,6 +72,8 @@ pub struct Given {
     pub policy: GivenPolicy,
     #[serde(default, deserialize_with = "rules::devices")]
     pub devices: GivenDevices,
+    #[serde(default)]
+    pub housekeeping: GivenHousekeeping,
     pub log_format: Option<LogFormat>,
     pub log_level: Option<LogLevel>,
 }
@@ -91,9 +96,24 @@ pub enum ConfigError {
     Value { key: &'static str, source_name: String, why: String },
 }
 
+/// A configuration of a thousand lines has some 50 KiB.
+const FILE_MAX: u64 = 1 << 20;
+/// How much of a value is quoted.
+const QUOTE_MAX: usize = 200;
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let length = std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
+    if length as u64 > FILE_MAX {
+        return Err(std::io::Error::other(format!("it is larger than {FILE_MAX} bytes")));
+    }
+    // Some editors put a byte order mark there.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
 /// The file's values. A default file that is missing says nothing; one that was asked for must be there.
 pub fn read(path: &Path, explicit: bool) -> Result<Given, ConfigError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !explicit => {
             return Ok(Given::default());
@@ -112,7 +132,8 @@ fn parse(path: &Path, text: &str) -> Result<Given, ConfigError> {
         let line = before.matches('\n').count() + 1;
         // The line itself names the key; the parser's message often does not.
         let written: String = text.lines().nth(line - 1).unwrap_or_default().chars().take(LINE_MAX).collect();
-        let message = format!("{}, in `{}`", error.message().replace('\n', " "), written.trim());
+        let said = caps::truncate(&error.message().replace('\n', " "), QUOTE_MAX);
+        let message = format!("{said}, in `{}`", written.trim());
         ConfigError::Syntax { path: path.to_owned(), line, message }
     })
 }
@@ -127,8 +148,10 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         (None, Some(value)) => (value, file_name.clone()),
         (None, None) => default(),
     };
-    let value_error =
-        |key, source_name: &str, why| ConfigError::Value { key, source_name: source_name.to_owned(), why };
+    let value_error = |key, source_name: &str, why: String| {
+        let why = caps::truncate(&why, 2 * QUOTE_MAX);
+        ConfigError::Value { key, source_name: source_name.to_owned(), why }
+    };
 
     let (node, source) = pick(flags.node_name, file.node_name, &|| {
         (crate::facts::hostname().to_lowercase(), "this host's name".to_owned())
@@ -180,6 +203,7 @@ pub fn resolve(flags: Given, file: Given, path: &Path) -> Result<Config, ConfigE
         app_names: file.app_names.into(),
         devices,
         policy,
+        housekeeping: file.housekeeping.into(),
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
     })
@@ -237,6 +261,10 @@ impl fmt::Display for ControllerUrl {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use skerry_agent_core::housekeeping::Limits;
+
     use super::*;
 
     fn file(text: &str) -> Result<Given, ConfigError> {
@@ -273,7 +301,7 @@ seccomp-folder = "/etc/skerry/seccomp"
 app-names = "All"
 [policy]
 privileged = true
-host-network = false
+host-network = true
 host-paths = ["/data"]
 capabilities = ["CAP_NET_ADMIN", "SYS_TIME"]
 registries = ["ghcr.io/acme"]
@@ -282,13 +310,16 @@ paths = ["/dev/video0"]
 [devices.gpu]
 gpu = true
 count = 2
+[housekeeping]
+image-gc-high-percent = 90
+image-min-age = "1h30m"
 "#,
         );
         let config = resolve(Given::default(), given.expect("parsed"), Path::new("f")).expect("resolved");
         let policy = &config.policy;
         assert_eq!(
             (policy.privileged, policy.host_network, policy.host_pid, policy.docker_socket),
-            (true, false, false, false)
+            (true, true, false, false)
         );
         assert_eq!(policy.host_paths, [Path::new("/data")]);
         assert!(policy.capabilities.iter().eq(["NET_ADMIN", "SYS_TIME"]));
@@ -296,17 +327,23 @@ count = 2
         assert!(policy.devices.iter().eq(["camera", "gpu"]));
         assert_eq!((config.devices["camera"].count, config.devices["gpu"].count), (1, 2));
         assert_eq!(config.app_names, AppNames::All);
+        let limits = Limits { high_percent: 90, low_percent: 80, min_age: Duration::from_secs(5400) };
+        assert_eq!(config.housekeeping, Rules { image_gc: Some(limits) });
         for own in [DEFAULT_STATE_DIR, "/media/stick/store.key", "/srv/manifests", "/run/skerry"] {
             assert!(policy.agent_folders.iter().any(|folder| folder == Path::new(own)), "{own}");
         }
     }
 
     #[test]
-    fn without_rules_everything_is_denied_but_the_network() {
+    fn without_rules_everything_is_denied() {
         let config = resolve(Given::default(), Given::default(), Path::new("f")).expect("resolved");
         let Policy { docker_sockets, agent_folders, .. } = config.policy.clone();
         assert_eq!(config.policy, Policy { docker_sockets, agent_folders, ..Policy::default() });
         assert_eq!(config.app_names, AppNames::Namespace);
+        assert_eq!(config.housekeeping.image_gc, Some(Limits::default()));
+        let off = file("[housekeeping]\nimage-gc = false").expect("parsed");
+        let off = resolve(Given::default(), off, Path::new("f")).expect("resolved");
+        assert_eq!(off.housekeeping.image_gc, None);
     }
 
     #[test]
@@ -345,6 +382,10 @@ count = 2
             ("[devices.camera]\npaths = [\"/dev/video0\"]\ncount = 0", 1, "at least 1"),
             ("[devices.camera]\npath = [\"/dev/video0\"]", 2, "paths"),
             ("[devices.\"a b\"]\ngpu = true", 1, "a b"),
+            ("[housekeeping]\nimage-gc-high-percent = 101", 1, "100"),
+            ("[housekeeping]\nimage-gc-low-percent = 85", 1, "lower"),
+            ("[housekeeping]\nimage-min-age = \"soon\"", 2, "10m"),
+            ("[housekeeping]\nimage-gc-hi = 1", 2, "image-gc-high-percent"),
         ] {
             let error = file(text).expect_err(text).to_string();
             let place = format!("/etc/skerry/agent.toml:{line}: ");

@@ -43,6 +43,7 @@ pub fn desired(node: &NodeName, host: &Host, set: &PayloadSet) -> Decoded {
         complete: true,
         retired: BTreeSet::new(),
         host: host.clone(),
+        images: BTreeMap::new(),
     };
     let mut decoded = Decoded { desired: empty, uids: BTreeMap::new() };
     for (key, payload) in set {

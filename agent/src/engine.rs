@@ -11,6 +11,7 @@ mod exec;
 pub mod execute;
 mod hooks;
 mod hosts;
+mod images;
 mod inspect;
 mod last_words;
 mod listeners;
@@ -18,24 +19,29 @@ mod observe;
 mod pause;
 mod refusal;
 mod streams;
+mod survey;
+mod transport;
 mod update;
 mod volumes;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skerry_agent_core::housekeeping::{Removal, StoredImage};
 use skerry_agent_core::{
-    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources,
+    ContainerId, CreateSpec, Desired, Hook, ImageId, Observed, Projection, RegistryAuth, Resources,
 };
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, NodeName};
 use tokio::sync::mpsc;
 
 pub use docker::Docker;
 pub use exec::Ran;
 pub use streams::{Chunk, Chunks, Interactive, LogOptions};
+pub use survey::{Documents, Survey};
 pub use volumes::{Folders, HostPathRule};
 
 /// What the agent needs of a container engine. Every call ends within a bound.
@@ -101,6 +107,33 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Says what happens on the engine until the receiver is gone. Costs nothing while nothing happens.
     fn watch(&self, signals: mpsc::Sender<Signal>) -> impl Future<Output = ()> + Send;
+}
+
+/// What housekeeping needs of a container engine. Every call ends within a bound.
+pub trait Storeroom: Send + Sync + 'static {
+    /// The folder that images and containers are kept in.
+    fn root(&self) -> impl Future<Output = Result<PathBuf, EngineError>> + Send;
+
+    /// The images that pulls have brought to the box since this was last asked, each with the tag that it came under; empty where it came by
+    /// digest. One that was there before is not among them.
+    fn pulled(&self) -> BTreeMap<ImageId, String>;
+
+    /// Every image with a name or of its own.
+    fn images(&self) -> impl Future<Output = Result<Vec<StoredImage>, EngineError>> + Send;
+
+    /// Removes an image. One that is gone counts as removed, and one that somebody has begun to use is left.
+    fn remove_image(&self, removal: &Removal) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Holds an image against every pruning. Done twice, it does nothing.
+    fn pin(&self, node: &NodeName, image: &ImageId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Lets go of it.
+    fn unpin(
+        &self,
+        node: &NodeName,
+        container: &ContainerId,
+        image: &ImageId,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 }
 
 /// What [`Engine::watch`] tells.

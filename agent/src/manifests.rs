@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skerry_proto::caps;
-use skerry_terms::{AppKey, Chain, PayloadSet};
-use tokio::sync::watch as bus;
+use skerry_terms::{AppKey, Chain, PayloadSet, Problem, reasons};
+use tokio::sync::{Notify, watch as bus};
 use tracing::{info, warn};
 
-use crate::store::{Local, Store, StoreError};
+use crate::store::{Local, LocalLoaded, Store, StoreError};
 use crate::supervisor::{LocalSet, Source};
 
 pub use document::TEXT_MAX;
@@ -65,6 +65,8 @@ pub struct Manifests {
     folder: Option<PathBuf>,
     site: Site,
     kept: Mutex<Kept>,
+    /// Something could not be stored, and is to be tried again.
+    owing: Notify,
     tell: bus::Sender<LocalSet>,
 }
 
@@ -76,16 +78,27 @@ struct Kept {
     filed: BTreeSet<AppKey>,
     /// What is wrong with which file, or with the folder.
     problems: BTreeMap<String, String>,
+    /// What local apps there were is not known.
+    lost: bool,
+    /// Why what is stored could not be read. Absent when it could, or was kept aside since.
+    unread: Option<Problem>,
+    /// Why the last change could not be stored. Absent when it could.
+    unsaved: Option<Problem>,
+    /// Apps that are to be dropped, and are not yet on disk.
+    to_drop: BTreeSet<AppKey>,
 }
 
 impl Manifests {
-    /// Reads what was handed over, and the folder.
-    pub fn open(store: Arc<Store>, folder: Option<PathBuf>, site: Site) -> Result<Self, StoreError> {
-        let local = store.load_local()?;
-        let kept = Mutex::new(Kept { local, ..Kept::default() });
-        let manifests = Self { store, folder, site, kept, tell: bus::Sender::default() };
+    /// Reads what was handed over, and the folder. Where the store cannot be read, nothing is known of local apps, and nothing is taken.
+    pub fn open(store: Arc<Store>, folder: Option<PathBuf>, site: Site) -> Self {
+        let kept = match store.load_local() {
+            Ok(LocalLoaded { local, lost }) => Kept { local, lost, ..Kept::default() },
+            Err(error) => Kept { lost: true, unread: Some(error.when_reading()), ..Kept::default() },
+        };
+        let (kept, tell) = (Mutex::new(kept), bus::Sender::default());
+        let manifests = Self { store, folder, site, kept, owing: Notify::new(), tell };
         manifests.reread();
-        Ok(manifests)
+        manifests
     }
 
     /// The box's own apps as they are.
@@ -147,26 +160,53 @@ impl Manifests {
 
     fn drop_and_log(&self, keys: &BTreeSet<AppKey>, why: &str) {
         let mut kept = self.kept();
+        kept.to_drop.extend(keys.iter().cloned());
+        keys.iter().for_each(|key| info!("app={key} {why}"));
+        if let Err(error) = self.drop_due(&mut kept) {
+            warn!("that could not be stored: {}; it is tried again", Chain(&error));
+        }
+    }
+
+    fn drop_due(&self, kept: &mut Kept) -> Result<(), StoreError> {
         let mut local = kept.local.clone();
         let in_files: BTreeSet<AppKey> = local.files.values().flat_map(PayloadSet::keys).cloned().collect();
-        for key in keys {
+        for key in &kept.to_drop {
             local.apps.remove(key);
             // A file of the operator stays the operator's.
             if !in_files.contains(key) {
                 local.known.remove(key);
                 kept.filed.remove(key);
             }
-            info!("app={key} {why}");
         }
-        if let Err(error) = self.keep(&mut kept, local) {
-            // It is tried again after a restart.
-            warn!("that could not be stored: {}", Chain(&error));
+        self.keep(kept, local)?;
+        kept.to_drop.clear();
+        Ok(())
+    }
+
+    /// True while something waits for the disk.
+    fn owes(&self) -> bool {
+        let kept = self.kept();
+        kept.unsaved.is_some() || kept.unread.is_some()
+    }
+
+    /// Tries again what could not be stored.
+    fn pay(&self) {
+        let dropped = {
+            let mut kept = self.kept();
+            kept.to_drop.is_empty() || self.drop_due(&mut kept).is_ok()
+        };
+        if dropped {
+            self.reread();
         }
     }
 
     /// Looks at the folder again.
     pub fn reread(&self) {
         let mut kept = self.kept();
+        kept.lost = self.store.local_is_lost();
+        if !self.store.local_waits() {
+            kept.unread = None;
+        }
         let mut local = kept.local.clone();
         kept.filed.extend(local.files.values().flat_map(PayloadSet::keys).cloned());
         let mut problems = BTreeMap::new();
@@ -218,16 +258,30 @@ impl Manifests {
     /// On disk first, then told.
     fn keep(&self, kept: &mut Kept, local: Local) -> Result<(), StoreError> {
         if kept.local != local {
-            self.store.save_local(&local)?;
+            if let Err(error) = self.store.save_local(&local) {
+                kept.unsaved = Some(error.when_writing());
+                self.say(kept);
+                self.owing.notify_one();
+                return Err(error);
+            }
             kept.local = local;
         }
+        kept.unsaved = None;
         self.say(kept);
         Ok(())
     }
 
     fn say(&self, kept: &Kept) {
         let Local { apps, files, known } = &kept.local;
-        let mut set = LocalSet { apps: apps.clone(), ..LocalSet::default() };
+        let lost = kept.lost;
+        let record_lost = || {
+            lost.then(|| Problem {
+                reason: reasons::STATE_CORRUPT.to_owned(),
+                message: "what was handed over with run -f could not be read and is kept aside as local.corrupt-N; hand it over again, remove that copy and restart the agent. Until then containers of apps that nobody asks for are left alone".to_owned(),
+            })
+        };
+        let unsaved = kept.unread.clone().or_else(|| kept.unsaved.clone()).or_else(record_lost);
+        let mut set = LocalSet { apps: apps.clone(), lost, unsaved, ..LocalSet::default() };
         set.sources.extend(apps.keys().map(|key| (key.clone(), Source::Local)));
         // Of two files the first counts.
         for (key, payload) in files.values().rev().flatten() {
@@ -265,6 +319,25 @@ fn clash(files: &BTreeMap<String, PayloadSet>, apps: &PayloadSet) -> Option<Stri
 
 /// The text of each manifest by its name, or why it cannot be read. A folder that is not there has none.
 type Texts = BTreeMap<String, Result<String, String>>;
+
+/// How many manifests a folder has, and what is wrong with which: as the agent would see it, for somebody who is not the agent.
+pub fn look(folder: &Path, site: &Site) -> io::Result<(usize, BTreeMap<String, String>)> {
+    let texts = read_folder(folder)?;
+    let count = texts.len();
+    let mut files = BTreeMap::new();
+    let mut wrong = BTreeMap::new();
+    for (name, text) in texts {
+        let apps = text.and_then(|text| {
+            let apps = object::apps(&text, site).map_err(|error| Chain(&error).to_string())?;
+            clash(&files, &apps).map_or(Ok(apps), Err)
+        });
+        match apps {
+            Ok(apps) => drop(files.insert(name, apps)),
+            Err(why) => drop(wrong.insert(name, why)),
+        }
+    }
+    Ok((count, wrong))
+}
 
 fn read_folder(folder: &Path) -> io::Result<Texts> {
     let entries = match fs::read_dir(folder) {

@@ -42,7 +42,7 @@ pub async fn run<E: Engine>(
     mut tasks: watch::Receiver<Tasks>,
     verdicts: mpsc::Sender<Probed>,
 ) {
-    let mut table = Table::new(wall_now());
+    let mut table = Table::new(wall_now(), Instant::now());
     let turns =
         Arc::new(Turns { calls: Semaphore::new(CALLS_AT_ONCE), execs: Semaphore::new(EXECS_AT_ONCE) });
     // Dropped with this task: no question outlives it.

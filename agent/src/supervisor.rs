@@ -10,6 +10,8 @@ mod probing;
 mod saves;
 mod sources;
 mod standing;
+mod telling;
+mod upkeep;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ use skerry_agent_core::{
     Observed, Outcome, Plan, Secrets, Session, Step, World, plan, report,
 };
 use skerry_proto::wire;
-use skerry_terms::{AppKey, Chain};
+use skerry_terms::{AppKey, Problem, ProblemKind, reasons};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,19 +31,25 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::engine::execute::{Lost, Progress, Stops, execute};
 use crate::engine::{Engine, Signal};
+use crate::facts;
 use crate::manifests::Manifests;
+use crate::notify::Pulse;
 use crate::probes::{self, Probed};
 use crate::store::{Store, Stored};
+use crate::upgrade::Inquiry;
 use crate::uplink::LinkEvent;
 use link::Link;
 use look::Looks;
-use saves::{Save, Saves};
+use saves::{Save, Saves, Told};
 use wants::{InForce, Wants};
 
 pub use link::Greeting;
 pub use saves::Saved;
 pub use sources::{Sources, Taps, sources};
 pub use standing::{NodeStanding, Standing, Standings};
+pub use telling::Greeted;
+use telling::Telling;
+pub use upkeep::Upkeep;
 pub use wants::{LocalSet, Premises, Source};
 
 /// Everything that can happen.
@@ -59,6 +67,15 @@ pub enum Event {
     },
     /// The disk answered.
     Saved(Saved),
+    /// The disk answered to the outbox: with why not, if it did not take it.
+    OutboxSaved {
+        failure: Option<String>,
+    },
+    /// Something is wrong with the box itself, or no longer is.
+    Problem {
+        kind: ProblemKind,
+        problem: Option<Problem>,
+    },
     /// The box's own apps have changed.
     Local(LocalSet),
     /// The moment has come that a plan or a retry waited for.
@@ -88,6 +105,8 @@ pub struct Supervisor<E: Engine> {
     /// Who keeps the box's own apps. Absent where there are none.
     manifests: Option<Arc<Manifests>>,
     saves: Saves,
+    /// What was wrong with the stored state at the start, until a set is stored.
+    state: Option<Problem>,
     /// Absent: nothing is desired and nothing is undesired, so nothing is done.
     desired: Option<Arc<Desired>>,
     /// The last look was made for what is in force now.
@@ -107,6 +126,7 @@ pub struct Supervisor<E: Engine> {
     /// False until the first look: what it shows ran before this agent.
     has_looked: bool,
     link: Link,
+    telling: Telling,
     /// When the last plan wants to be asked again.
     wake_at: Option<Monotonic>,
     /// Memory or observation changed: the report may have changed.
@@ -115,6 +135,10 @@ pub struct Supervisor<E: Engine> {
     pub first_round: CancellationToken,
     ending: CancellationToken,
     tasks: TaskTracker,
+    /// Proves that this loop is alive.
+    pulse: Pulse,
+    /// What the first plan of an agent on trial is held to.
+    inquiry: Option<Inquiry>,
 }
 
 impl<E: Engine> Supervisor<E> {
@@ -130,25 +154,29 @@ impl<E: Engine> Supervisor<E> {
     ) -> Self {
         let manifests = premises.manifests.clone();
         let local = manifests.as_ref().map(|manifests| manifests.local_set()).unwrap_or_default();
+        let (state, unwritable) = (premises.state.clone(), premises.unwritable.clone());
         let mut wants = Wants::new(greeting.node.clone(), premises, local, notes);
         let InForce { desired, noted } = wants.follow(session.held());
         let first_round = CancellationToken::new();
         if desired.is_none() {
             first_round.cancel();
         }
-        let mut saves = Saves::default();
+        let clock = Clock::start();
+        let mut saves = unwritable.map_or_else(Saves::default, |why| Saves::unwritable(why, clock.now()));
         if noted {
             saves.notes();
         }
-        Self {
+        let telling = Telling::new(store.load_outbox(), facts::boot_id(), clock.now());
+        let mut supervisor = Self {
             engine,
             store,
-            clock: Clock::start(),
+            clock,
             taps,
             session,
             wants,
             manifests,
             saves,
+            state,
             desired: desired.map(Arc::new),
             fresh: false,
             memory: Memory::default(),
@@ -160,12 +188,31 @@ impl<E: Engine> Supervisor<E> {
             probing: watch::Sender::default(),
             has_looked: false,
             link: Link::new(greeting),
+            telling,
             wake_at: None,
             report_due: false,
             first_round,
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            pulse: Pulse::default(),
+            inquiry: None,
+        };
+        supervisor.tell_state();
+        supervisor
+    }
+
+    /// With a proof of life for whoever watches over the agent.
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
+    }
+
+    /// On trial: a first plan that the inquiry does not allow ends this supervisor before anything is done.
+    pub fn with_inquiry(self, inquiry: Inquiry) -> Self {
+        if self.desired.is_none() {
+            inquiry.nothing_to_plan();
+            return self;
         }
+        Self { inquiry: Some(inquiry), ..self }
     }
 
     /// Works until an [`Event::End`], and then until every step that was begun has ended.
@@ -174,8 +221,9 @@ impl<E: Engine> Supervisor<E> {
         let probes = probes::run(self.engine.clone(), self.probing.subscribe(), self.taps.probed.clone());
         let probes = tokio::spawn(probes);
         while !self.ending.is_cancelled() {
+            self.pulse.beat();
             let wake = self.next_wake().map(|moment| self.clock.instant(moment));
-            let event = sources.next(wake).await;
+            let Some(event) = self.pulse.or_due(sources.next(wake)).await else { continue };
             self.apply(event);
             // What has piled up is taken in before anything is done about it.
             while let Some(event) = sources.ready() {
@@ -184,6 +232,7 @@ impl<E: Engine> Supervisor<E> {
             self.settle();
         }
         probes.abort();
+        self.keep_outbox();
         self.tasks.close();
         // The steps under way tell of their end; nobody acts on it any more.
         tokio::select! {
@@ -199,12 +248,17 @@ impl<E: Engine> Supervisor<E> {
             Event::Probed(probed) => self.probed(probed),
             Event::Uplink(event) => self.uplink(event),
             Event::Looked { desired, observed } => self.looked(&desired, observed),
-            Event::Saved(Saved { input }) => {
-                self.saves.ended();
-                input.into_iter().for_each(|input| self.input(input));
+            Event::Saved(Saved { failure }) => self.saved(failure),
+            Event::OutboxSaved { failure } => self.outbox_saved(failure),
+            Event::Problem { kind, problem } => {
+                if kind == ProblemKind::DiskPressure {
+                    self.hold_pulls(problem.as_ref());
+                }
+                self.problem(kind, problem);
             }
             Event::Local(local) => {
                 self.wants.set_local(local);
+                self.tell_state();
                 self.enforce();
                 self.hand_over();
             }
@@ -249,9 +303,11 @@ impl<E: Engine> Supervisor<E> {
                 let _ = looked.send((desired, observed)).await;
             });
         }
+        self.look_at_clock();
         self.link.send_health_if_changed(self.wants.uids());
+        self.tell();
         self.tell_node();
-        if let Some(save) = self.saves.begin() {
+        if let Some(save) = self.saves.begin(self.clock.now()) {
             self.save(save);
         }
     }
@@ -259,14 +315,15 @@ impl<E: Engine> Supervisor<E> {
     fn next_wake(&mut self) -> Option<Monotonic> {
         let retry = self.looks.retry_at();
         let trial = self.desired.as_ref().and_then(|desired| self.wants.trials().wake_at(desired));
-        [self.wake_at, retry, trial].into_iter().flatten().min()
+        let outbox = self.telling.outbox.wake_at();
+        [self.wake_at, retry, trial, self.saves.retry_at(), outbox].into_iter().flatten().min()
     }
 
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Up { version } => {
                 info!("docker {version} answers");
-                self.link.docker_is(true, version, String::new());
+                self.docker_is(true, version, String::new());
                 self.looks.engine_up();
             }
             Signal::Changed => self.looks.want(),
@@ -283,7 +340,7 @@ impl<E: Engine> Supervisor<E> {
 
     /// Nothing may be stopped or removed on the strength of what was seen before (A6).
     fn cannot_see(&mut self, why: String) {
-        self.link.docker_is(false, String::new(), why.clone());
+        self.docker_is(false, String::new(), why.clone());
         self.observed = Some(Observed::Unknown { why });
         self.wake_at = None;
         self.report_due = true;
@@ -308,7 +365,8 @@ impl<E: Engine> Supervisor<E> {
             }
             Observed::Known(_) => {
                 if self.looks.succeeded() {
-                    self.link.docker_is_back();
+                    let version = self.link.docker_version();
+                    self.docker_is(true, version, String::new());
                 }
             }
         }
@@ -329,12 +387,29 @@ impl<E: Engine> Supervisor<E> {
         if self.fresh
             && let Some(plan) = self.plan()
         {
+            if !self.is_allowed(&plan) {
+                return;
+            }
             for (app, app_plan) in plan.apps {
                 self.dispatch(app, app_plan.actions, false);
             }
             self.first_round.cancel();
         }
         self.forget_retired();
+        self.tell_upkeep();
+    }
+
+    /// False on trial, of a plan that would disturb what the agent before had brought to rest: then this one ends.
+    fn is_allowed(&mut self, plan: &Plan) -> bool {
+        let (Some(Observed::Known(world)), Some(inquiry)) = (&self.observed, self.inquiry.take()) else {
+            return true;
+        };
+        let allowed = inquiry.allows(plan, world);
+        if !allowed {
+            error!("this version would replace containers that are well: it does nothing and ends");
+            self.ending.cancel();
+        }
+        allowed
     }
 
     /// What to do next, after what it says of the apps on trial was taken in.
@@ -344,12 +419,15 @@ impl<E: Engine> Supervisor<E> {
         let plan_now = |desired: &Desired, memory: &Memory| plan(desired, observed, memory, now);
         let plan = plan_now(desired, &self.memory);
         let Decided { rolled_back, noted } =
-            self.wants.trials().judge(desired, &plan, &self.memory, self.fresh, now);
+            self.wants.trials().judge(desired, observed, &plan, &self.memory, self.fresh, now);
         if noted {
             self.saves.notes();
         }
         self.wake_at = plan.wake_at;
         if rolled_back.is_empty() {
+            if noted {
+                self.pin_images();
+            }
             return Some(plan);
         }
         self.enforce();
@@ -362,6 +440,39 @@ impl<E: Engine> Supervisor<E> {
         }
         self.looks.want();
         Some(plan)
+    }
+
+    /// What has just proved itself is created from the same images from now on.
+    fn pin_images(&mut self) {
+        let images = self.wants.trials().images();
+        let Some(desired) = self.desired.as_ref().filter(|desired| desired.images != images) else { return };
+        self.desired = Some(Arc::new(Desired { images, ..(**desired).clone() }));
+        // A look under way asks for what was in force when it began; one that has ended still holds.
+        if !self.looks.is_current() {
+            self.looks.want();
+        }
+        self.tell_upkeep();
+    }
+
+    /// A disk that is full of what runs must not be filled to the last byte by what is to come.
+    fn hold_pulls(&mut self, problem: Option<&Problem>) {
+        let full = problem.filter(|problem| problem.reason == reasons::DISK_NEARLY_FULL);
+        if self.wants.hold_pulls(full.map(|problem| problem.message.clone())) {
+            self.enforce();
+        }
+    }
+
+    /// What housekeeping must know, as far as anything is desired and was seen.
+    fn tell_upkeep(&mut self) {
+        let (Some(desired), Some(Observed::Known(world))) = (&self.desired, &self.observed) else { return };
+        let upkeep = Upkeep::of(desired, world, self.wants.trials().needed());
+        self.taps.upkeep.send_if_modified(|told| {
+            let changed = told.as_ref() != Some(&upkeep);
+            if changed {
+                *told = Some(upkeep);
+            }
+            changed
+        });
     }
 
     /// Starts an app's list as a task of its own.
@@ -412,6 +523,9 @@ impl<E: Engine> Supervisor<E> {
         self.tell_standings(&statuses);
         // The controller does not know the box's own apps.
         statuses.retain(|status| self.wants.source(&status.key) == Source::Cloud);
+        let uids = self.wants.uids();
+        let uid = |key: &AppKey| uids.get(key).cloned().unwrap_or_default();
+        self.telling.follow(&statuses, uid, self.clock.now());
         self.input(Input::Status(statuses));
     }
 
@@ -448,6 +562,7 @@ impl<E: Engine> Supervisor<E> {
         match event {
             LinkEvent::Up { outbox, close } => {
                 self.link.up(outbox, close);
+                self.telling.asked(self.clock.now());
                 self.input(Input::Connected);
             }
             LinkEvent::Received(frame) => {
@@ -456,8 +571,11 @@ impl<E: Engine> Supervisor<E> {
                 }
                 self.input(Input::Received(frame));
             }
+            LinkEvent::Greeted(greeted) => self.telling.greeted(greeted, self.clock.now()),
+            LinkEvent::Told { run, upto } => self.telling.outbox.told(run, upto, self.clock.now()),
             LinkEvent::Down => {
                 self.link.down();
+                self.telling.outbox.closed();
                 self.input(Input::Disconnected);
             }
         }
@@ -478,32 +596,51 @@ impl<E: Engine> Supervisor<E> {
         }
     }
 
-    fn save(&mut self, Save { set }: Save) {
+    fn save(&mut self, save: Save) {
         let (store, tell) = (self.store.clone(), self.taps.saved.clone());
-        let for_session = set.as_ref().map(|held| held.generation.clone());
-        let held = set.or_else(|| self.session.held().cloned());
-        let stored = Stored { held, notes: self.wants.trials().notes() };
+        let notes = self.wants.trials().notes();
+        let held = self.session.held().cloned();
         self.tasks.spawn(async move {
-            let saved = tokio::task::spawn_blocking(move || store.save(&stored)).await;
-            let failure = match saved {
+            let saved = tokio::task::spawn_blocking(move || match save {
+                Save::Set(set) => store.save_received(&Stored { held: Some(set), notes }),
+                Save::Notes => store.save(&Stored { held, notes }),
+                Save::Probe => store.try_writing(),
+            });
+            let failure = match saved.await {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(Chain(&error).to_string()),
-                Err(panic) => Some(panic.to_string()),
+                Ok(Err(error)) => Some(error.when_writing()),
+                Err(panic) => Some(Problem {
+                    reason: reasons::STATE_NOT_DURABLE.to_owned(),
+                    message: panic.to_string(),
+                }),
             };
-            let input = match (for_session, failure) {
-                (Some(generation), None) => Some(Input::Persisted { generation }),
-                (Some(_), Some(why)) => {
-                    error!("the desired state could not be stored: {why}; the old one stays in force");
-                    Some(Input::PersistFailed { why })
-                }
-                (None, None) => None,
-                (None, Some(why)) => {
-                    warn!("what was learnt of an update could not be stored: {why}");
-                    None
-                }
-            };
-            let _ = tell.send(Saved { input }).await;
+            let _ = tell.send(Saved { failure }).await;
         });
+    }
+
+    fn saved(&mut self, failure: Option<Problem>) {
+        let told = self.saves.ended(failure, self.clock.now(), crate::uplink::random());
+        if matches!(told, Some(Told::Persisted(_))) {
+            self.state = None;
+        }
+        self.tell_state();
+        match told {
+            Some(Told::Persisted(generation)) => self.input(Input::Persisted { generation }),
+            Some(Told::Failed(problem)) => self.input(Input::PersistFailed { why: problem.message }),
+            None => {}
+        }
+    }
+
+    /// What is wrong with the stored state: the weightiest reason, and all that there is to say.
+    fn tell_state(&mut self) {
+        let all = [self.state.as_ref(), self.saves.problem(), self.wants.local_unsaved()];
+        let mut all = all.into_iter().flatten();
+        let problem = all.next().cloned().map(|first| {
+            let messages = all.map(|more| &more.message).filter(|more| **more != first.message);
+            let message = messages.fold(first.message.clone(), |text, more| format!("{text}. {more}"));
+            Problem { message, ..first }
+        });
+        self.problem(ProblemKind::StateProblem, problem);
     }
 
     /// Brings in force what is wanted now, as trials leave it.
@@ -525,6 +662,8 @@ impl<E: Engine> Supervisor<E> {
         }
         (self.desired, self.fresh) = (Some(Arc::new(desired)), false);
         self.report_due = true;
+        // What may be gone back to is held before the first step away from it.
+        self.tell_upkeep();
         self.plan_ahead(&changed);
         // What changed nothing on the box is proven by a look, too.
         if changed.iter().any(|app| !self.lists.contains_key(app)) {
@@ -560,7 +699,9 @@ impl<E: Engine> Supervisor<E> {
     }
 
     fn tell_node(&self) {
-        let standing = self.link.node_standing();
+        let outbox = &self.telling.outbox;
+        let (untold, lost) = (outbox.waiting().count(), outbox.dropped().total());
+        let standing = NodeStanding { untold, lost, ..self.link.node_standing() };
         self.taps.node.send_if_modified(|told| {
             let changed = *told != standing;
             if changed {
@@ -595,5 +736,6 @@ pub(crate) fn unknown_health() -> wire::NodeHealth {
         docker_ready: false,
         docker_message: "docker was not asked yet".to_owned(),
         docker_version: String::new(),
+        problems: Some(wire::NodeProblems::default()),
     }
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod frames;
 pub(crate) mod health;
+pub(crate) mod reach;
+pub(crate) mod transitions;
 
 use std::collections::hash_map::RandomState;
 use std::error::Error as _;
@@ -21,6 +23,8 @@ use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info, warn};
 
 use crate::config::ControllerUrl;
+use crate::supervisor::Greeted;
+use frames::Heard;
 
 /// How long a connection, and the answer to the first request on it, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +45,13 @@ pub enum LinkEvent {
         close: oneshot::Sender<String>,
     },
     Received(Frame),
+    /// The controller greets: what it said beside the frame of it that follows.
+    Greeted(Greeted),
+    /// The controller has the transitions of a run up to this one.
+    Told {
+        run: u64,
+        upto: u64,
+    },
     Down,
 }
 
@@ -182,14 +193,23 @@ async fn converse(
             Err(status) => return (Fault::Lost, status_text(&status)),
         };
         match frame {
-            Ok(Some(frame)) => {
-                if frame == Frame::Welcome
-                    && let Some(said_welcome) = said_welcome.take()
-                {
-                    said_welcome();
-                }
-                if events.send(LinkEvent::Received(frame)).await.is_err() {
-                    return (Fault::Lost, "the agent ends".to_owned());
+            Ok(Some(heard)) => {
+                let heard = match heard {
+                    Heard::Welcome(greeted) => {
+                        if let Some(said_welcome) = said_welcome.take() {
+                            said_welcome();
+                        }
+                        // An old controller says no more than that it is there.
+                        let greeted = greeted.says_something().then_some(LinkEvent::Greeted(greeted));
+                        greeted.into_iter().chain([LinkEvent::Received(Frame::Welcome)]).collect()
+                    }
+                    Heard::Frame(frame) => vec![LinkEvent::Received(frame)],
+                    Heard::Told { run, upto } => vec![LinkEvent::Told { run, upto }],
+                };
+                for event in heard {
+                    if events.send(event).await.is_err() {
+                        return (Fault::Lost, "the agent ends".to_owned());
+                    }
                 }
             }
             // Of a newer controller.

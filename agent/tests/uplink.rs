@@ -124,3 +124,21 @@ async fn a_frame_that_cannot_be_right_ends_the_link() {
     answers.send(Ok(wire::ControllerMessage { kind: Some(commit) })).await.expect("sent");
     assert!(matches!(soon("down", events.recv()).await, Some(LinkEvent::Down)));
 }
+
+#[tokio::test]
+async fn a_check_finds_the_controller_and_its_clock_and_begins_no_session() {
+    let (address, mut accepted, _server) = serve(([127, 0, 0, 1], 0).into()).await;
+    let url = format!("http://{address}");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_skerry-agent"));
+    command.args(["check", "--only", "controller,clock-offset", "-o", "json", "--controller", &url]);
+    command.args(["--node-name", "box", "--state-dir", "/nonexistent/state"]);
+    let output = soon("the check", command.output()).await.expect("it runs");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(output.status.success(), "{report:#}");
+    let checks = report["checks"].as_array().expect("a list");
+    let found: Vec<_> = checks.iter().map(|check| check["found"].as_str().expect("text")).collect();
+    let [controller, offset] = found.as_slice() else { panic!("{report:#}") };
+    assert!(controller.starts_with(&format!("{url} answers")), "{controller}");
+    assert_eq!(*offset, "within 5 s of the controller's clock");
+    assert!(accepted.try_recv().is_err(), "a session was begun");
+}

@@ -59,6 +59,7 @@ pub enum Said {
     Hello(Box<Greeting>, Reply),
     Ack(skerry_controller_core::session::Input),
     Report(Report),
+    Transitions(skerry_controller_core::transitions::Batch),
     Gone,
 }
 
@@ -196,7 +197,7 @@ impl Reader {
         let first = first.map_err(|_| Ended::NoHello)?.map_err(Ended::Broken)?;
         match receive::frame(first.ok_or(Ended::HungUp)?)? {
             Some(Frame::Hello(greeting)) => Ok(*greeting),
-            Some(Frame::Ack(_) | Frame::Report(_)) | None => Err(Ended::NotHello),
+            Some(Frame::Ack(_) | Frame::Report(_) | Frame::Transitions(_)) | None => Err(Ended::NotHello),
         }
     }
 
@@ -219,6 +220,7 @@ impl Reader {
             let said = match frame {
                 Ok(Some(Frame::Ack(ack))) => Said::Ack(ack),
                 Ok(Some(Frame::Report(report))) => Said::Report(report),
+                Ok(Some(Frame::Transitions(batch))) => Said::Transitions(batch),
                 Ok(Some(Frame::Hello(_))) => return Ended::SecondHello,
                 // A kind of message that this build does not know.
                 Ok(None) => continue,

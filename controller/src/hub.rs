@@ -13,6 +13,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::grpc::FromSession;
 use crate::k8s::{
-    ConfigKind, ConfigRead, ConfigSeen, EventSink, ListId, Seen, Wanted, Watched, WriteQueue, Written,
+    ConfigKind, ConfigRead, ConfigSeen, EventSink, ListId, Replicas, Seen, Wanted, Watched, WriteQueue,
+    Written,
 };
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -60,6 +62,8 @@ pub enum Event {
     ConfigRead(ConfigRead),
     Session(FromSession),
     Written(Written),
+    /// What the Leases of the controller's replicas say.
+    Replicas(Replicas),
     /// A timer that was armed has come due.
     Due,
     /// End all sessions.
@@ -102,6 +106,8 @@ pub struct Hub {
     /// The newest round of lists that somebody waits for.
     lists_wanted: u64,
     apps: BTreeMap<AppKey, AppEntry>,
+    /// The controller's replicas, as their Leases tell.
+    replicas: Replicas,
     /// Nodes with an object, a session, or both.
     nodes: BTreeMap<NodeName, NodeEntry>,
     config: Config,
@@ -127,6 +133,7 @@ impl Hub {
             caches: Caches::default(),
             lists_wanted: 0,
             apps: BTreeMap::new(),
+            replicas: Replicas::new(),
             nodes: BTreeMap::new(),
             config: Config::default(),
             board: Board::default(),
@@ -181,6 +188,7 @@ impl Hub {
             Event::ConfigRead(answer) => self.apply_config_read(answer),
             Event::Session(message) => self.apply_session(message),
             Event::Written(written) => self.apply_written(written),
+            Event::Replicas(replicas) => self.replicas = replicas,
             Event::Due => self.apply_due(),
             Event::Stop => self.end_all_sessions(),
         }

@@ -25,6 +25,12 @@ pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
     /// Events that did not fit the queue or were refused.
     pub events_dropped: Counter,
+    /// What happened on boxes, by what became of it.
+    transitions: Family<FateLabel, Counter>,
+    /// Batches that were put off because the queue of Events was full.
+    pub transitions_deferred: Counter,
+    /// What gave way on boxes for want of room before it was told.
+    pub transitions_dropped: Counter,
     watch_restarts: Family<KindLabel, Counter>,
     /// Sessions that were ended because the agent did not keep up or broke the protocol.
     pub sessions_broken: Counter,
@@ -50,6 +56,11 @@ struct WriteLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FateLabel {
+    fate: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -64,6 +75,9 @@ impl Metrics {
             bytes_sent: Counter::default(),
             writes: Family::default(),
             events_dropped: Counter::default(),
+            transitions: Family::default(),
+            transitions_deferred: Counter::default(),
+            transitions_dropped: Counter::default(),
             watch_restarts: Family::default(),
             sessions_broken: Counter::default(),
             reconcile: Histogram::new(RECONCILE_BUCKETS),
@@ -79,6 +93,21 @@ impl Metrics {
             "events_dropped",
             "Kubernetes Events that were not published",
             m.events_dropped.clone(),
+        );
+        registry.register(
+            "transitions",
+            "What happened on boxes: shown as an Event, withheld from a flood of them, or in the status alone",
+            m.transitions.clone(),
+        );
+        registry.register(
+            "transitions_deferred",
+            "Batches of transitions that were put off because the queue of Events was full",
+            m.transitions_deferred.clone(),
+        );
+        registry.register(
+            "transitions_dropped",
+            "Transitions that gave way on boxes for want of room before they were told",
+            m.transitions_dropped.clone(),
         );
         registry.register("watch_restarts", "Failures of the watches", m.watch_restarts.clone());
         registry.register(
@@ -117,6 +146,14 @@ impl Metrics {
 
     pub fn write(&self, kind: &'static str, result: &'static str) {
         self.writes.get_or_create(&WriteLabels { kind, result }).inc();
+    }
+
+    /// Of new transitions, how many are shown and how many are withheld.
+    pub fn transitions(&self, new: usize, shown: usize, withheld: usize) {
+        let silent = new.saturating_sub(shown + withheld);
+        for (fate, count) in [("shown", shown), ("withheld", withheld), ("status", silent)] {
+            self.transitions.get_or_create(&FateLabel { fate }).inc_by(count as u64);
+        }
     }
 
     pub fn watch_restarted(&self, kind: &'static str) {

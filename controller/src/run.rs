@@ -87,12 +87,17 @@ pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
     let flushed = CancellationToken::new();
     let writer =
         tokio::spawn(k8s::run_writes(client.clone(), writes, written_tx, metrics.clone(), flushed.clone()));
-    tokio::spawn(k8s::publish(client.clone(), replica, notices, metrics.clone()));
+    tokio::spawn(k8s::publish(client.clone(), replica.clone(), notices, metrics.clone()));
 
     tokio::select! {
         epoch = k8s::epoch(&client) => {
             info!("cluster {}", epoch?);
             readiness.set(Part::Cluster, true);
+            // Before nodes are seen: until when an earlier replica kept their statuses, its Lease tells.
+            let replicas = k8s::replicas(&client).await;
+            // The hub may have ended already.
+            let _ = cluster_tx.send(Event::Replicas(replicas)).await;
+            tokio::spawn(k8s::keep_lease(client.clone(), replica.clone(), cluster_tx.clone()));
             tokio::spawn(k8s::run_reads(client.clone(), wanted.clone(), reads_tx));
             let watches = Watches { client: client.clone(), hub: cluster_tx, relist: relisted, metrics: metrics.clone() };
             watches.start(&wanted);

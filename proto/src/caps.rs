@@ -61,11 +61,17 @@ pub const DEVICES_MAX: usize = 64;
 /// [`REPORT_FRAME_MAX`].
 pub const STATUS_APPS_PER_FRAME: usize = 3;
 
+/// A word that is not a message: versions, ids, reasons.
+pub const WORD_MAX: usize = 256;
+
 /// A message for people: a registry's or Docker's words, cut to what fits a status and an Event.
 pub const MESSAGE_MAX: usize = 1024;
 
 /// A message about one container, its termination message among them: there may be many of them in one status.
 pub const CONTAINER_MESSAGE_MAX: usize = 256;
+
+/// Transitions in one frame. One with every text at its cap takes about 3 KiB, and these 192 KiB.
+pub const TRANSITIONS_MAX: usize = 64;
 
 /// Labels that a node brings along when it joins.
 pub const NODE_LABELS_MAX: usize = 64;

@@ -2,7 +2,8 @@
 //! are held against their caps.
 
 use skerry_terms::{
-    AppKey, Digest, DigestError, Generation, GenerationError, NameError, Payload, PayloadSet, Phase,
+    AppKey, Digest, DigestError, Generation, GenerationError, NameError, Payload, PayloadSet, Phase, Problem,
+    ProblemKind, Problems,
 };
 
 use crate::{caps, wire};
@@ -110,6 +111,54 @@ impl From<wire::Phase> for Phase {
     }
 }
 
+impl From<ProblemKind> for wire::NodeProblemKind {
+    fn from(kind: ProblemKind) -> Self {
+        match kind {
+            ProblemKind::DiskPressure => Self::DiskPressure,
+            ProblemKind::MemoryPressure => Self::MemoryPressure,
+            ProblemKind::StateProblem => Self::StateProblem,
+            ProblemKind::ClockSkewed => Self::ClockSkewed,
+        }
+    }
+}
+
+impl From<wire::NodeProblemKind> for Option<ProblemKind> {
+    /// None for a kind that this build does not know.
+    fn from(kind: wire::NodeProblemKind) -> Self {
+        match kind {
+            wire::NodeProblemKind::Unspecified => None,
+            wire::NodeProblemKind::DiskPressure => Some(ProblemKind::DiskPressure),
+            wire::NodeProblemKind::MemoryPressure => Some(ProblemKind::MemoryPressure),
+            wire::NodeProblemKind::StateProblem => Some(ProblemKind::StateProblem),
+            wire::NodeProblemKind::ClockSkewed => Some(ProblemKind::ClockSkewed),
+        }
+    }
+}
+
+impl From<&Problems> for wire::NodeProblems {
+    fn from(problems: &Problems) -> Self {
+        let item = |(kind, Problem { reason, message }): (&ProblemKind, &Problem)| wire::NodeProblem {
+            kind: wire::NodeProblemKind::from(*kind).into(),
+            reason: caps::truncate(reason, caps::WORD_MAX),
+            message: caps::truncate(message, caps::MESSAGE_MAX),
+        };
+        Self { items: problems.iter().map(item).collect() }
+    }
+}
+
+impl From<wire::NodeProblems> for Problems {
+    /// At most one of each kind, cut to the caps.
+    fn from(problems: wire::NodeProblems) -> Self {
+        let problem = |item: wire::NodeProblem| {
+            let kind = Option::<ProblemKind>::from(item.kind())?;
+            let wire::NodeProblem { kind: _, reason, message } = item;
+            let reason = caps::truncate(&reason, caps::WORD_MAX);
+            Some((kind, Problem { reason, message: caps::truncate(&message, caps::MESSAGE_MAX) }))
+        };
+        problems.items.into_iter().filter_map(problem).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +174,17 @@ mod tests {
     fn an_unknown_phase_is_unknown() {
         let status = wire::AppStatus { phase: 4711, ..Default::default() };
         assert_eq!(Phase::from(status.phase()), Phase::Unknown);
+    }
+
+    #[test]
+    fn problems_survive_the_wire_and_unknown_ones_are_left_out() {
+        let problem = |kind: ProblemKind| {
+            (kind, Problem { reason: format!("{kind}Reason"), message: "words".to_owned() })
+        };
+        let problems: Problems = ProblemKind::ALL.map(problem).into();
+        let mut wire = wire::NodeProblems::from(&problems);
+        wire.items.push(wire::NodeProblem { kind: 4711, ..Default::default() });
+        assert_eq!(Problems::from(wire), problems);
     }
 
     #[test]

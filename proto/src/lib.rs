@@ -11,6 +11,12 @@ mod secrecy;
 /// Version of the session protocol that this build speaks.
 pub const PROTOCOL: u32 = 1;
 
+/// What either end can do beyond the protocol's version, by name, in hello and welcome.
+pub mod feature {
+    /// Transitions are told, and acknowledged.
+    pub const TRANSITIONS: &str = "transitions";
+}
+
 pub use convert::{WireError, app_key, payload_set};
 
 /// The generated messages, client and server.

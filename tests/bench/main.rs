@@ -3,6 +3,7 @@
 
 mod cycle;
 mod figures;
+mod offline;
 mod probed;
 mod rest;
 mod serving;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use skerry_tests::{Plane, Site};
+use skerry_tests::{AgentOptions, Plane, Site};
 
 use figures::{Budget, Figure, Figures};
 
@@ -43,9 +44,12 @@ const IDS: &[&str] = &[
     "controller_pss_mib",
     "api_writes_per_node_per_minute",
     "idle_uplink_bytes_per_s",
+    "agent_idle_write_bytes",
     "agent_pss_probed_mib",
     "agent_probed_cpu_percent",
     "switch_failed_requests",
+    "offline_boot_ratio",
+    "offline_boot_s",
     "standalone_pss_mib",
     "standalone_list_ms",
     "standalone_watch_ms",
@@ -55,6 +59,8 @@ const IDS: &[&str] = &[
 
 /// How the ids of the standalone API's figures begin.
 const STANDALONE: &str = "standalone_";
+/// And of those of a box without a link.
+const OFFLINE: &str = "offline_";
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -79,11 +85,20 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
         let all = standalone::measure().await?;
         all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
     }
-    if IDS.iter().filter(|id| wanted(id)).all(|id| *id == "agent_binary_mib" || id.starts_with(STANDALONE)) {
+    if IDS.iter().any(|id| id.starts_with(OFFLINE) && wanted(id)) {
+        let all = offline::boot(arguments.pairs).await?;
+        all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
+    }
+    let needs_no_site =
+        |id: &str| id == "agent_binary_mib" || id.starts_with(STANDALONE) || id.starts_with(OFFLINE);
+    if IDS.iter().filter(|id| wanted(id)).all(|id| needs_no_site(id)) {
         return Ok(figures);
     }
     let site = Site::start(Plane::Kube).await?;
-    let node = site.node().await?;
+    let options =
+        AgentOptions { config: "[policy]\nhost-network = true\n".to_owned(), ..AgentOptions::default() };
+    let node = site.node_with(options)?;
+    node.ready().await?;
     for (id, network, budget) in [
         ("apply_to_serving_hostnet_ratio", serving::Network::Host, 1.25),
         ("apply_to_serving_bridge_ratio", serving::Network::Bridge, 1.15),
@@ -104,6 +119,7 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
         "controller_pss_mib",
         "api_writes_per_node_per_minute",
         "idle_uplink_bytes_per_s",
+        "agent_idle_write_bytes",
     ];
     if at_rest.iter().any(|id| wanted(id)) {
         let all = rest::measure(&site, node, arguments.idle_seconds).await?;

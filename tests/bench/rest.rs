@@ -46,10 +46,12 @@ pub async fn measure(site: &Site, mut node: Node, seconds: u64) -> Result<Vec<Fi
     let controller = site.controller_pid().context("the controller runs")?;
     let (cpu, bytes, writes) =
         (cpu_seconds(agent)?, link_bytes(site.session_port).await?, cycle::writes(site).await?);
+    let written = written_bytes(agent)?;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let cpu = cpu_seconds(agent)? - cpu;
     let bytes = link_bytes(site.session_port).await? - bytes;
     let writes = cycle::writes(site).await? - writes;
+    let written = written_bytes(agent)? - written;
     let running =
         docker_run(&["ps", "-q", "--filter", &format!("label=skerry.dev/node={}", node.name)]).await?;
     if running.lines().count() != CONTAINERS {
@@ -96,6 +98,13 @@ pub async fn measure(site: &Site, mut node: Node, seconds: u64) -> Result<Vec<Fi
             10.0,
             format!("both directions of the session's TCP connection with headers, by ss, {watched}"),
         ),
+        at_most(
+            "agent_idle_write_bytes",
+            written,
+            "bytes",
+            0.0,
+            format!("write_bytes of /proc/PID/io after a sync, its log included, {watched}"),
+        ),
     ])
 }
 
@@ -105,6 +114,14 @@ pub fn pss(pid: u32) -> Result<f64> {
     let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss in smaps_rollup")?;
     let kib: f64 = line.split_whitespace().nth(1).context("no number after Pss")?.parse()?;
     Ok(kib / 1024.0)
+}
+
+/// Bytes that the process has had written to disks so far.
+fn written_bytes(pid: u32) -> Result<f64> {
+    rustix::fs::sync();
+    let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(line.context("no write_bytes in /proc/PID/io")?.trim().parse()?)
 }
 
 /// Processor time of all threads so far.

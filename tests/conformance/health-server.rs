@@ -1,11 +1,11 @@
 //! A server of `grpc.health.v1.Health/Check` that needs no library, so that it fits into a test image: HTTP/2 as far as one unary call goes.
 //! Answers SERVING while the file that it is told exists, NOT_SERVING when it does not, and NOT_FOUND for a service other than "" and
-//! "ready".
+//! "ready". On the same port of UDP it sends every datagram back.
 //!
 //! `skerry-health-server PORT FILE`
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 
 const DATA: u8 = 0;
@@ -32,12 +32,22 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other("usage: skerry-health-server PORT FILE"));
     };
     let port = port.parse::<u16>().map_err(io::Error::other)?;
+    let datagrams = UdpSocket::bind(("0.0.0.0", port))?;
+    std::thread::spawn(move || echo(&datagrams));
     for connection in TcpListener::bind(("0.0.0.0", port))?.incoming() {
         let (connection, file) = (connection?, file.clone());
         // A client that goes away ends its own connection only.
         std::thread::spawn(move || serve(connection, Path::new(&file)));
     }
     Ok(())
+}
+
+fn echo(socket: &UdpSocket) -> io::Result<()> {
+    let mut datagram = [0; 2048];
+    loop {
+        let (length, from) = socket.recv_from(&mut datagram)?;
+        socket.send_to(&datagram[..length], from)?;
+    }
 }
 
 fn serve(mut connection: TcpStream, file: &Path) -> io::Result<()> {

@@ -1,11 +1,11 @@
-//! Images that differ from the plain test image: with an entrypoint, a user, a stop signal, a gRPC server. Made in the local Docker Engine
-//! when they are not there.
+//! Images that differ from the plain test image: with an entrypoint, a user, a stop signal, or a server: of gRPC, nginx, mosquitto. Made in
+//! the local Docker Engine when they are not there.
 
 use std::hash::{Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use skerry_tests::{IMAGE, docker_run, target_dir};
 
 /// Where ours are.
@@ -20,41 +20,87 @@ pub fn full(image: &str) -> String {
 }
 
 /// Tag, how its container is made, and what is said of it as in a Dockerfile. Not all can be said both ways.
-const IMAGES: [(&str, &[&str], &[&str]); 8] = [
+const IMAGES: [(&str, &[&str], &[&str]); 6] = [
     ("entry", &[], &["ENTRYPOINT [\"echo\",\"entrypoint\"]", "CMD [\"default\",\"arguments\"]"]),
     ("env", &["--env=ORIGIN=image", "--workdir=/srv"], &[SLEEP]),
     ("user", &["--user=1234"], &[SLEEP]),
     // A user by name, who is in a group of /etc/group as well: see `passwd`.
     ("named", &["--user=keeper"], &[SLEEP]),
     ("signal", &["--stop-signal=SIGUSR1"], &[]),
-    // Stand-ins of the examples: they use what they are given where the real ones would.
-    ("web", &[], &["CMD [\"httpd\",\"-f\",\"-p\",\"80\",\"-h\",\"/usr/share/nginx/html\"]"]),
-    (
-        "broker",
-        &[],
-        &[
-            "CMD [\"sh\",\"-c\",\"echo x >> /mosquitto/data/starts && exec httpd -f -p 1883 -h /mosquitto/config\"]",
-        ],
-    ),
+    // A stand-in of an example that names nobody's image.
     ("camera", &[], &["ENTRYPOINT [\"sh\",\"-c\",\"exec sleep 9999\",\"camera\"]"]),
 ];
 const SLEEP: &str = "CMD [\"sleep\",\"9999\"]";
 
-/// The image with the gRPC server in /bin.
-const HEALTH: &str = "health";
-const HEALTH_SERVER: &str = "skerry-health-server";
+/// An image with a program of this machine in /bin.
+struct Server {
+    tag: &'static str,
+    program: PathBuf,
+    changes: &'static [&'static str],
+    /// Where the program is missing.
+    advice: &'static str,
+}
+
+/// What nginx is told besides what it is given in `conf.d`, as the image on Docker Hub has it.
+const NGINX: &str = "\
+user root;
+pid /tmp/nginx.pid;
+error_log stderr;
+events {}
+http {
+  access_log off;
+  default_type text/html;
+  client_body_temp_path /tmp/body;
+  proxy_temp_path /tmp/proxy;
+  fastcgi_temp_path /tmp/fastcgi;
+  uwsgi_temp_path /tmp/uwsgi;
+  scgi_temp_path /tmp/scgi;
+  include /etc/nginx/conf.d/*.conf;
+}
+";
+
+fn servers() -> Result<[Server; 3]> {
+    let advice = "run `tests/host/prepare.sh --examples`";
+    Ok([
+        Server {
+            tag: "health",
+            program: target_dir()?.join("skerry-health-server"),
+            changes: &[SLEEP],
+            advice: "run `make build`",
+        },
+        // What the examples name, as Debian has it.
+        Server {
+            tag: "web",
+            program: "/usr/sbin/nginx".into(),
+            changes: &["CMD [\"nginx\",\"-e\",\"stderr\",\"-g\",\"daemon off;\"]"],
+            advice,
+        },
+        Server {
+            tag: "broker",
+            program: "/usr/sbin/mosquitto".into(),
+            // It gives up being root, as the one on Docker Hub does.
+            changes: &[
+                "CMD [\"sh\",\"-c\",\"chown -R nobody /mosquitto/data && exec mosquitto -c /mosquitto/config/mosquitto.conf\"]",
+            ],
+            advice,
+        },
+    ])
+}
 
 /// Makes those that are not there as they would be made now.
 pub async fn make() -> Result<()> {
-    let server = target_dir()?.join(HEALTH_SERVER);
-    ensure!(server.exists(), "{} is missing: run `make build` first", server.display());
+    let servers = servers()?;
     let mut recipe = std::hash::DefaultHasher::new();
     docker_run(&["image", "inspect", "--format", "{{.Id}}", IMAGE]).await?.hash(&mut recipe);
-    std::fs::read(&server)?.hash(&mut recipe);
-    IMAGES.hash(&mut recipe);
+    for Server { tag, program, changes, advice } in &servers {
+        let bytes = std::fs::read(program);
+        bytes.with_context(|| format!("{} is missing: {advice} first", program.display()))?.hash(&mut recipe);
+        (tag, changes).hash(&mut recipe);
+    }
+    (IMAGES, NGINX).hash(&mut recipe);
     let recipe = format!("recipe={:016x}", recipe.finish());
     let present = ["image", "ls", "--quiet", "--filter", &format!("label={recipe}")];
-    if docker_run(&present).await?.lines().count() > IMAGES.len() {
+    if docker_run(&present).await?.lines().count() >= IMAGES.len() + servers.len() {
         return Ok(());
     }
     let etc = tempfile::tempdir()?;
@@ -62,9 +108,15 @@ pub async fn make() -> Result<()> {
     for (tag, flags, changes) in IMAGES {
         image(tag, flags, changes, &recipe, (etc.path(), "/etc")).await?;
     }
-    let programs = tempfile::tempdir()?;
-    collect(&server, programs.path())?;
-    image(HEALTH, &[], &[SLEEP], &recipe, (programs.path(), "/")).await
+    for Server { tag, program, changes, advice: _ } in servers {
+        let root = tempfile::tempdir()?;
+        collect(&program, root.path())?;
+        std::fs::create_dir_all(root.path().join("etc/nginx"))?;
+        std::fs::write(root.path().join("etc/nginx/nginx.conf"), NGINX)?;
+        passwd(&root.path().join("etc"))?;
+        image(tag, &[], changes, &recipe, (root.path(), "/")).await?;
+    }
+    Ok(())
 }
 
 /// Makes one of the test image and the content of a folder.
@@ -91,9 +143,9 @@ async fn image(
 
 /// Puts the program and the shared libraries that it needs, its loader included, where they are in an image.
 fn collect(program: &Path, root: &Path) -> Result<()> {
-    let within = root.join("bin").join(HEALTH_SERVER);
+    let name = program.file_name().context("a program has a name")?;
     std::fs::create_dir_all(root.join("bin"))?;
-    std::fs::copy(program, within)?;
+    std::fs::copy(program, root.join("bin").join(name))?;
     for library in libraries(program)? {
         let within = root.join(library.trim_start_matches('/'));
         std::fs::create_dir_all(within.parent().context("a library is in a folder")?)?;

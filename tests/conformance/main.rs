@@ -9,13 +9,14 @@ mod case;
 mod groups;
 mod images;
 mod scene;
+mod servers;
 mod stage;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use libtest_mimic::{Arguments, Failed, Trial};
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use skerry_tests::repository_root;
 use tokio::runtime::Runtime;
 
@@ -25,6 +26,8 @@ use crate::stage::Stage;
 
 /// Cases mostly wait: for Docker, for a probe's period, for a back-off.
 const THREADS: usize = 8;
+/// What is promised. Fewer are no longer a suite.
+const CASES_MIN: usize = 120;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
@@ -53,10 +56,20 @@ fn main() -> Result<ExitCode> {
         }
     }
     drop(stage);
+    let enough = trials.len() >= CASES_MIN;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The runtime's last handle drops the stage: everything that was started is ended.
     drop(runtime);
+    if !arguments.list {
+        sum_up(&conclusion);
+    }
+    ensure!(enough, "fewer than {CASES_MIN} cases are there: some were lost");
     Ok(conclusion.exit_code())
+}
+
+#[expect(clippy::print_stdout, reason = "the last line of what was run")]
+fn sum_up(conclusion: &Conclusion) {
+    println!("{} passed, {} failed", conclusion.num_passed, conclusion.num_failed);
 }
 
 /// Plays one case in a namespace of its own, which goes with it.

@@ -32,7 +32,9 @@ impl Stage {
         let host = tempfile::Builder::new().prefix("skerry-conformance-").tempdir()?;
         let site = Site::start(Plane::Standalone).await?;
         let reports = Reports::follow(&site);
-        let allowed = AgentOptions { config: policy(&host), ..AgentOptions::default() };
+        std::fs::create_dir(host.path().join(SECCOMP))?;
+        let keys = format!("seccomp-folder = {:?}\n", host.path().join(SECCOMP));
+        let allowed = AgentOptions { keys, config: policy(&host), ..AgentOptions::default() };
         let open = site.node_with(allowed.clone())?;
         let second = site.node_with(allowed)?;
         let strict = site.node_with(AgentOptions::default())?;
@@ -43,9 +45,12 @@ impl Stage {
     }
 }
 
+/// The open boxes' folder of seccomp profiles, below the folder of host paths.
+pub const SECCOMP: &str = "seccomp";
+
 fn policy(host: &TempDir) -> String {
     format!(
-        "[policy]\nprivileged = true\nhost-pid = true\nhost-ipc = true\nhost-paths = [{:?}, \"/dev/null\"]\n\
+        "[policy]\nprivileged = true\nhost-network = true\nhost-pid = true\nhost-ipc = true\nhost-paths = [{:?}, \"/dev/null\"]\n\
          capabilities = [\"NET_ADMIN\", \"SYS_TIME\"]\nseccomp-unconfined = true\n\
          [devices.camera]\npaths = [\"/dev/zero\"]\ncount = 1\n\
          [devices.printer]\npaths = [\"/dev/full\"]\ncount = 1\n\

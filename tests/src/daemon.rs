@@ -1,11 +1,14 @@
 //! A process of ours under test: started from the build, its output in a file, ended by its own id.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running daemon. Killed when dropped.
 #[derive(Debug)]
@@ -30,6 +33,15 @@ pub fn target_dir() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_owned())
 }
 
+/// The path of a binary of this build.
+pub fn program(binary: &str) -> Result<PathBuf> {
+    let path = target_dir()?.join(binary);
+    if !path.exists() {
+        bail!("{} is missing: run `make build` first", path.display());
+    }
+    Ok(path)
+}
+
 /// A port that was free a moment ago.
 pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
@@ -38,22 +50,39 @@ pub fn free_port() -> Result<u16> {
 impl Daemon {
     /// Starts `binary` of this build with its output going to `DIR/NAME.log`.
     pub fn start(binary: &str, dir: &Path, name: &str, args: &[String]) -> Result<Self> {
-        let path = target_dir()?.join(binary);
-        if !path.exists() {
-            bail!("{} is missing: run `make build` first", path.display());
-        }
+        Self::start_in(binary, dir, name, args, &BTreeMap::new())
+    }
+
+    /// The same with further variables in its environment.
+    pub fn start_in(
+        binary: &str,
+        dir: &Path,
+        name: &str,
+        args: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let mut command = Command::new(program(binary)?);
+        command.args(args).env("SKERRY_LOG_LEVEL", "debug").envs(environment);
+        Self::spawn(command, dir, name)
+    }
+
+    /// Starts a command with its output going to `DIR/NAME.log`.
+    pub fn spawn(command: Command, dir: &Path, name: &str) -> Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(&path)
-            .args(args)
+        Self::spawn_into(command, name, &log, out.into())
+    }
+
+    /// Starts a command whose output goes elsewhere, from where somebody writes it to `log`.
+    pub fn spawn_into(mut command: Command, name: &str, log: &Path, out: OwnedFd) -> Result<Self> {
+        let child = command
             .env("RUST_LOG", "debug,h2=info,hyper=info,tower=info,kube=info")
-            .env("SKERRY_LOG_LEVEL", "debug")
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()
-            .with_context(|| format!("start {}", path.display()))?;
-        Ok(Self { child, name: name.to_owned(), log })
+            .with_context(|| format!("start {}", command.get_program().display()))?;
+        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
     }
 
     pub fn pid(&self) -> u32 {
@@ -72,13 +101,25 @@ impl Daemon {
         Ok(())
     }
 
+    /// SIGSTOP: it is there and does nothing.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// SIGTERM, and wait for its exit code.
     pub fn terminate(&mut self) -> Result<Option<i32>> {
-        let status = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status()?;
-        if !status.success() {
-            bail!("{} is not running", self.name);
-        }
+        self.signal(Signal::TERM)?;
         self.wait(Duration::from_secs(15))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("{} is not running", self.name))
     }
 
     /// Waits for it to end by itself.

@@ -1,6 +1,7 @@
 //! The Docker Engine as a test looks at it: independent of the agent's own view.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bollard::Docker;
@@ -8,6 +9,9 @@ use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use skerry_terms::labels;
 use tokio::process::Command;
+
+/// Where the machine's Docker Engine listens.
+const SHARED: &str = "/var/run/docker.sock";
 
 /// A connection; fails with what to do when there is no engine.
 pub async fn docker() -> Result<Docker> {
@@ -24,6 +28,39 @@ pub async fn run(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
+/// One Docker Engine of the machine: the shared one, or one of a test's own.
+#[derive(Debug, Clone)]
+pub struct DockerHost {
+    socket: PathBuf,
+}
+
+impl DockerHost {
+    /// The one that everybody uses.
+    pub fn shared() -> Self {
+        Self::at(Path::new(SHARED))
+    }
+
+    pub fn at(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub async fn client(&self) -> Result<Docker> {
+        let path = self.socket.to_str().context("a path that is not UTF-8")?;
+        let client = Docker::connect_with_unix(path, 30, bollard::API_DEFAULT_VERSION)?;
+        client.negotiate_version().await.with_context(|| format!("no Docker Engine answers at {path}"))
+    }
+
+    /// Runs the docker command line on it and returns what it printed.
+    pub async fn run(&self, args: &[&str]) -> Result<String> {
+        let host = format!("unix://{}", self.socket.display());
+        run(&[&["--host", &host], args].concat()).await
+    }
+}
+
 /// Containers with our labels.
 #[derive(Debug)]
 pub struct Containers {
@@ -34,7 +71,16 @@ pub struct Containers {
 impl Containers {
     /// All of one node.
     pub async fn of_node(node: &str) -> Result<Self> {
-        Ok(Self { docker: docker().await?, filters: vec![format!("{}={node}", labels::NODE)] })
+        Ok(Self::with(docker().await?, node))
+    }
+
+    /// All of one node, on this engine.
+    pub async fn on(host: &DockerHost, node: &str) -> Result<Self> {
+        Ok(Self::with(host.client().await?, node))
+    }
+
+    fn with(docker: Docker, node: &str) -> Self {
+        Self { docker, filters: vec![format!("{}={node}", labels::NODE)] }
     }
 
     /// Those of one app.

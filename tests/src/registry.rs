@@ -70,8 +70,13 @@ impl Registry {
 
     /// Pushes the test image under this name and tag, and forgets the local tag. Returns the reference to pull.
     pub async fn push(&self, name: &str) -> Result<String> {
+        self.push_image(IMAGE, name).await
+    }
+
+    /// The same with another image.
+    pub async fn push_image(&self, image: &str, name: &str) -> Result<String> {
         let reference = self.reference(name);
-        docker_run(&["tag", IMAGE, &reference]).await?;
+        docker_run(&["tag", image, &reference]).await?;
         let config = self.dir.path().to_str().context("a path that is not UTF-8")?;
         docker_run(&["--config", config, "push", "--quiet", &reference]).await?;
         docker_run(&["rmi", &reference]).await?;
@@ -80,6 +85,10 @@ impl Registry {
 
     pub fn reference(&self, name: &str) -> String {
         format!("{}/{name}", self.host())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Host and port.

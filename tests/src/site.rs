@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,8 +13,11 @@ use anyhow::{Context, Result, bail};
 use kube::{Api, Client};
 use skerry_api::{EdgeApp, EdgeNode};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
-use crate::{Containers, ControlPlane, Daemon, Kubectl, Plane, docker_run, eventually, free_port, get};
+use crate::{
+    Containers, ControlPlane, Daemon, DockerHost, Kubectl, Plane, eventually, free_port, get, target_dir,
+};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -187,9 +191,30 @@ pub struct AgentOptions {
     pub labels: BTreeMap<String, String>,
     /// Instead of the machine's own.
     pub docker_socket: Option<PathBuf>,
+    /// Port of loopback that it dials instead of the controller's own.
+    pub session_port: Option<u16>,
+    /// Further keys of its agent.toml that stand before the tables, such as `app-names`.
+    pub keys: String,
     /// Further tables of its agent.toml, such as `[policy]`.
     pub config: String,
+    /// Further variables of its environment.
+    pub environment: BTreeMap<String, String>,
+    /// A binary of its own instead of the build's, for a test that exchanges it. UTF-8.
+    pub binary: Option<PathBuf>,
+    /// It dials where no controller is, until [`Node::join`].
+    pub alone: bool,
 }
+
+/// What a command on the box printed, and its exit code.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A port of loopback that nothing listens on: those below 1024 are given to nobody who asks for any.
+const NOBODY: u16 = 9;
 
 /// One edge node of a site. Its agent is killed and its containers are removed when dropped.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -204,13 +229,17 @@ pub struct Node {
 impl Node {
     /// Starts the agent; again after it was killed, with the same state.
     pub fn start(&mut self) -> Result<()> {
-        let config = self.dir.path().join("agent.toml");
+        let config = self.config();
+        let port = self.options.session_port.unwrap_or(self.site.session_port);
+        let controller = if self.options.alone { NOBODY } else { port };
         let mut text = format!(
-            "node-name = {:?}\ncontroller = \"http://127.0.0.1:{}\"\nstate-dir = {:?}\nadmin-socket = {:?}\n",
+            "node-name = {:?}\ncontroller = \"http://127.0.0.1:{controller}\"\nstate-dir = {:?}\nadmin-socket = {:?}\n\
+             manifest-dir = {:?}\n{}",
             self.name,
-            self.site.session_port,
             self.state_dir(),
-            self.state_dir().join("agent.sock")
+            self.socket(),
+            self.manifests(),
+            self.options.keys
         );
         if let Some(socket) = &self.options.docker_socket {
             writeln!(text, "docker-socket = \"unix://{}\"", socket.display())?;
@@ -222,12 +251,61 @@ impl Node {
         text.push_str(&self.options.config);
         std::fs::write(&config, text)?;
         let args = ["run".to_owned(), format!("--config={}", config.display())];
-        self.agent = Some(Daemon::start("skerry-agent", self.dir.path(), "agent", &args)?);
+        let environment = &self.options.environment;
+        let binary = self.options.binary.as_deref().and_then(Path::to_str).unwrap_or("skerry-agent");
+        self.agent = Some(Daemon::start_in(binary, self.dir.path(), "agent", &args, environment)?);
         Ok(())
+    }
+
+    /// Restarts an agent that was alone, with the site's controller.
+    pub fn join(&mut self) -> Result<()> {
+        self.options.alone = false;
+        self.agent()?.terminate()?;
+        self.start()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("agent.toml")
     }
 
     pub fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// Where commands on the box reach the agent.
+    pub fn socket(&self) -> PathBuf {
+        self.state_dir().join("agent.sock")
+    }
+
+    /// Its folder of static manifests. The agent does not make it.
+    pub fn manifests(&self) -> PathBuf {
+        self.dir.path().join("manifests")
+    }
+
+    /// `skerry-agent …` on this box, to be started.
+    pub fn command(&self, args: &[&str]) -> Result<tokio::process::Command> {
+        let binary = match self.options.binary.clone() {
+            Some(binary) => binary,
+            None => target_dir()?.join("skerry-agent"),
+        };
+        let mut command = tokio::process::Command::new(binary);
+        command.args(args).env("SKERRY_CONFIG", self.config()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    /// Runs `skerry-agent …` on this box to its end.
+    pub async fn run(&self, args: &[&str], stdin: &str) -> Result<Said> {
+        let mut child = self.command(args)?.spawn().context("start skerry-agent: run `make build` first")?;
+        let mut pipe = child.stdin.take().context("a pipe")?;
+        // A command that reads nothing may have ended already.
+        let _ = pipe.write_all(stdin.as_bytes()).await;
+        drop(pipe);
+        let output = tokio::time::timeout(crate::LIMIT, child.wait_with_output())
+            .await
+            .with_context(|| format!("skerry-agent {} does not end", args.join(" ")))??;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
     }
 
     pub fn agent(&mut self) -> Result<&mut Daemon> {
@@ -292,7 +370,7 @@ impl Node {
 }
 
 /// Unmounts what an agent that was killed had mounted for its containers, and the place where that is.
-fn unmount(node: &str) -> Result<()> {
+pub fn unmount(node: &str) -> Result<()> {
     let mounted = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mine = format!(".mounts/skerry_{node}_");
     let places = mounted.lines().filter_map(|line| line.split(' ').nth(4));
@@ -307,21 +385,27 @@ fn unmount(node: &str) -> Result<()> {
 impl Drop for Node {
     fn drop(&mut self) {
         self.agent = None;
-        let filter = format!("label={}={}", skerry_terms::labels::NODE, self.name);
-        let clean = async {
-            let ids = docker_run(&["ps", "-aq", "--filter", &filter]).await?;
-            for id in ids.lines() {
-                docker_run(&["rm", "-fv", id]).await?;
-            }
-            unmount(&self.name)
-        };
-        // The test may be running on a runtime; a thread of its own is always free to block.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    let _ = runtime.block_on(clean);
-                }
-            });
-        });
+        let socket = self.options.docker_socket.as_deref().filter(|socket| socket.exists());
+        clear(&socket.map_or_else(DockerHost::shared, DockerHost::at), &self.name);
     }
+}
+
+/// Removes the containers of a node whose agent was killed, and what is mounted for them.
+pub(crate) fn clear(host: &DockerHost, node: &str) {
+    let filter = format!("label={}={node}", skerry_terms::labels::NODE);
+    let clean = async {
+        let ids = host.run(&["ps", "-aq", "--filter", &filter]).await?;
+        for id in ids.lines() {
+            host.run(&["rm", "-fv", id]).await?;
+        }
+        unmount(node)
+    };
+    // The test may be running on a runtime; a thread of its own is always free to block.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                let _ = runtime.block_on(clean);
+            }
+        });
+    });
 }

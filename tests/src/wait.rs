@@ -12,7 +12,17 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(50);
 
 /// Waits until `look` returns `Ok`. Its last answer is the error when the time is over.
-pub async fn eventually<T, E, F, Fut>(what: &str, mut look: F) -> Result<T>
+pub async fn eventually<T, E, F, Fut>(what: &str, look: F) -> Result<T>
+where
+    E: Display,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    within(LIMIT, what, look).await
+}
+
+/// The same for what takes longer by its nature, or must be faster.
+pub async fn within<T, E, F, Fut>(limit: Duration, what: &str, mut look: F) -> Result<T>
 where
     E: Display,
     F: FnMut() -> Fut,
@@ -22,8 +32,8 @@ where
     loop {
         match look().await {
             Ok(value) => return Ok(value),
-            Err(error) if start.elapsed() > LIMIT => {
-                bail!("{what}: not within {} s; last seen: {error:#}", LIMIT.as_secs())
+            Err(error) if start.elapsed() > limit => {
+                bail!("{what}: not within {} s; last seen: {error:#}", limit.as_secs())
             }
             Err(_) => tokio::time::sleep(STEP).await,
         }

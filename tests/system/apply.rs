@@ -1,6 +1,6 @@
 //! What `kubectl` says about an EdgeApp before any node sees it.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use skerry_tests::{IMAGE, eventually, repository_root};
 
 use crate::{Shared, shared};
@@ -186,5 +186,41 @@ pub async fn an_app_is_listed_with_its_columns(site: Shared) -> Result<()> {
     ensure!(table.lines().all(|line| line.len() <= 80), "wider than 80 columns:\n{table}");
     let wide = site.kubectl().run(&["get", "edgenodes,edgeapps", "-A", "-o", "wide"]).await?;
     ensure!(wide.contains("sleeper-"), "the revision is not in:\n{wide}");
+    Ok(())
+}
+
+pub async fn a_refusal_is_listed_with_its_rule(site: Shared) -> Result<()> {
+    let site = shared(site)?;
+    let namespace = site.namespace().await?;
+    let node = site.node().await?;
+    let pod = format!(
+        "{{hostPID: true, containers: [{{name: a, image: \"{IMAGE}\", command: [sleep, \"1000\"]}}]}}"
+    );
+    site.kubectl().apply(&app_yaml(&namespace, "greedy", &node.name, &pod)).await?;
+    node.phase(&namespace, "greedy", "Failed").await?;
+    eventually("the list has the reason, the wide one the rule", || async {
+        let table = site.kubectl().run(&["get", "ea", "-n", &namespace]).await?;
+        let row: Vec<&str> = table.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+        ensure!(row.get(5) == Some(&"PolicyRefused"), "{table}");
+        let wide = site.kubectl().run(&["get", "ea", "-n", &namespace, "-o", "wide"]).await?;
+        ensure!(wide.contains("policy.host-pid") && wide.contains("hostPID"), "{wide}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+/// As whoever reads the README does it: without `--server-side`, so that kubectl keeps the whole of it in an annotation.
+pub async fn the_crds_are_applied_plainly(site: Shared) -> Result<()> {
+    let site = shared(site)?;
+    let crds = repository_root().join("deploy/crds");
+    let apply = ["apply", "-f", crds.to_str().context("a path that is not UTF-8")?];
+    let all_are = |said: &str, words: &[&str]| {
+        let good = |line: &str| words.iter().any(|word| line.ends_with(word));
+        said.lines().count() >= 2 && said.lines().all(good)
+    };
+    let said = site.kubectl().run(&apply).await?;
+    ensure!(all_are(&said, &["configured", "created"]), "{said}");
+    let said = site.kubectl().run(&apply).await?;
+    ensure!(all_are(&said, &["unchanged"]), "{said}");
     Ok(())
 }

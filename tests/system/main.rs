@@ -23,9 +23,13 @@ mod faults;
 mod images;
 mod lifecycle;
 mod network;
+mod onbox;
 mod placement;
+mod secrecy;
 mod standalone;
+mod telling;
 mod trust;
+mod upgrade;
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -54,8 +58,9 @@ fn main() -> Result<ExitCode> {
     for plane in planes {
         let site = if arguments.list { None } else { Some(runtime.block_on(Site::start(plane))?) };
         all.extend(trials(plane, &site, &runtime));
-        if plane == Plane::Standalone {
-            all.extend(standalone::trials(&site, &runtime));
+        match plane {
+            Plane::Standalone => all.extend(standalone::trials(&site, &runtime)),
+            Plane::Kube => all.extend(trials! { plane, site, runtime; apply: the_crds_are_applied_plainly; }),
         }
     }
     let conclusion = libtest_mimic::run(&arguments, all);
@@ -68,7 +73,7 @@ fn main() -> Result<ExitCode> {
 fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
     trials! { plane, site, runtime;
         apply: a_bad_spec_is_refused_by_name, applying_twice_changes_nothing, explain_documents_every_field,
-            an_app_is_listed_with_its_columns;
+            an_app_is_listed_with_its_columns, a_refusal_is_listed_with_its_rule;
         lifecycle: an_app_is_deployed_and_served, a_changed_variable_makes_a_new_container,
             a_label_on_the_object_restarts_nothing, a_node_label_moves_the_app, a_deleted_app_leaves_nothing,
             limits_and_names_reach_docker, a_job_runs_once, a_crash_loop_shows_its_back_off,
@@ -89,10 +94,16 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
         autonomy: a_killed_agent_restarts_nothing, a_stopped_agent_restarts_nothing,
             a_container_comes_back_with_no_controller, a_corrupt_state_is_kept_aside_and_nothing_is_touched,
             a_foreign_container_is_not_touched, a_missing_docker_is_waited_for;
+        onbox: an_app_is_handed_over_used_and_taken_back, a_file_in_the_folder_runs_is_edited_and_goes,
+            a_box_that_joins_later_restarts_nothing, a_device_that_a_cloud_app_has_is_not_taken;
+        secrecy: a_secret_is_told_nowhere;
         faults: a_controller_restart_touches_no_container, an_api_server_restart_is_survived,
             a_node_that_is_away_is_unknown, a_deleted_node_comes_back_as_a_new_one;
+        telling: what_happened_with_no_controller_is_told_with_its_own_time,
+            a_box_with_a_wrong_clock_is_reported_and_works, a_lease_tells_whether_anybody_keeps_the_status;
         trust: plain_text_beyond_loopback_is_refused, a_bad_config_is_one_clear_line,
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
+        upgrade: a_new_version_meets_the_controller_before_it_is_trusted;
     }
 }
 

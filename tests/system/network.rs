@@ -1,7 +1,7 @@
 //! Ports, shared networks, and two nodes on one Docker Engine.
 
 use anyhow::{Context, Result, bail, ensure};
-use skerry_tests::{IMAGE, docker_run, eventually, free_port, get, holds_for};
+use skerry_tests::{AgentOptions, IMAGE, docker_run, eventually, free_port, get, holds_for};
 
 use crate::apply::{app_yaml, web_yaml};
 use crate::{Shared, shared};
@@ -144,7 +144,9 @@ pub async fn two_nodes_on_one_engine_are_kept_apart(site: Shared) -> Result<()> 
 pub async fn the_host_network_is_the_hosts(site: Shared) -> Result<()> {
     let site = shared(site)?;
     let namespace = site.namespace().await?;
-    let node = site.node().await?;
+    let config = "[policy]\nhost-network = true\n".to_owned();
+    let node = site.node_with(AgentOptions { config, ..AgentOptions::default() })?;
+    node.ready().await?;
     let port = free_port()?;
     let pod = format!(
         "{{hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [\

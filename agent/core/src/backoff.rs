@@ -43,16 +43,47 @@ mod tests {
 
     use super::*;
 
+    const ALL: [Backoff; 3] = [CRASH_BACKOFF, RETRY_BACKOFF, DIAL_BACKOFF];
+
     #[test]
     fn the_crash_back_off_is_that_of_kubernetes() {
         let seconds: Vec<u64> = (0..7).map(|n| CRASH_BACKOFF.delay(n).as_secs()).collect();
         assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
     }
 
+    /// A12 for every attempt number there is: a delay never shrinks, and once it is at its cap it stays there, so that what holds up to the
+    /// cap and at the largest number holds for all.
+    #[test]
+    fn every_attempt_number_has_a_delay() {
+        for backoff in ALL {
+            let capped = (0..=u32::BITS).find(|attempt| backoff.delay(*attempt) == backoff.max);
+            let capped = capped.expect("at the cap before the factor overflows");
+            let mut before = Duration::ZERO;
+            let far = [u32::BITS, u32::BITS + 1, 1 << 16, u32::MAX - 1, u32::MAX];
+            for attempt in (0..=u32::BITS).chain(far) {
+                let delay = backoff.delay(attempt);
+                assert!(
+                    backoff.min <= delay && delay <= backoff.max && !delay.is_zero(),
+                    "{attempt}: {delay:?}"
+                );
+                assert!(before <= delay, "{attempt}: {delay:?} after {before:?}");
+                assert!(attempt < capped || delay == backoff.max, "{attempt}: {delay:?}");
+                for random in [0, 1, u32::MAX / 2, u32::MAX] {
+                    let jittered = backoff.jittered(attempt, random);
+                    assert!(
+                        backoff.min <= jittered && jittered <= delay.max(backoff.min),
+                        "{attempt}: {jittered:?}"
+                    );
+                }
+                before = delay;
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn every_delay_is_within_bounds_and_never_shrinks(attempt: u32, random: u32) {
-            for backoff in [CRASH_BACKOFF, RETRY_BACKOFF, DIAL_BACKOFF] {
+            for backoff in ALL {
                 let delay = backoff.delay(attempt);
                 prop_assert!(backoff.min <= delay && delay <= backoff.max && !delay.is_zero());
                 prop_assert!(delay <= backoff.delay(attempt.saturating_add(1)));

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 use skerry_terms::{AppKey, ContainerName, NodeName};
 
-use crate::SpecHash;
+use crate::{Images, SpecHash};
 
 pub use container::{Container, Kind, PullPolicy, TerminationMessage, TerminationMessagePolicy};
 pub use env::{EnvValue, EnvVar, Secrets, Sensitive};
@@ -45,6 +45,9 @@ pub struct Desired {
     pub retired: BTreeSet<AppKey>,
     /// What the box itself brings along.
     pub host: Host,
+    /// Of apps that run on a revision which proved itself: the images that it proved itself with. Its containers are created from these,
+    /// whatever their names mean meanwhile.
+    pub images: BTreeMap<AppKey, Images>,
 }
 
 impl Desired {
@@ -65,6 +68,8 @@ pub struct Host {
     pub app_names: AppNames,
     /// What a container without a limit may use: the whole box.
     pub capacity: Capacity,
+    /// Why no image is pulled at this moment, in words. Absent: they are.
+    pub pulls_wait: Option<String>,
 }
 
 /// How much of what the box has.

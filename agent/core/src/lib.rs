@@ -6,23 +6,30 @@
 //!                                       └──report──▶ AppStatus per app ──▶ Session ──▶ controller
 //! ```
 
+mod at_rest;
 mod backoff;
+mod chronicle;
 mod clock;
 mod desired;
 pub mod expand;
 mod hash;
+pub mod housekeeping;
 mod memory;
 mod observed;
+pub mod outbox;
 mod plan;
 mod policy;
 mod probe;
 pub mod registry;
 mod report;
 mod session;
+pub mod skew;
 mod trial;
 mod unit;
 
+pub use at_rest::{AtRest, at_rest, disturbed};
 pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
+pub use chronicle::Chronicle;
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{
     AppNames, AppSpec, Capacity, Container, Desired, DesiredApp, Device, Dns, EnvValue, EnvVar, File,
@@ -34,8 +41,8 @@ pub use desired::{
 pub use hash::SpecHash;
 pub use memory::{Failure, Memory, Outcome, ProbeVerdict, Step, Termination};
 pub use observed::{
-    ContainerId, ContainerState, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim, Role,
-    World,
+    ContainerId, ContainerState, ImageId, Listener, Observed, ObservedContainer, Owner, Ownership, PortClaim,
+    Role, World,
 };
 pub use plan::{
     Action, AppPlan, BoundMount, CreateSpec, Ending, Join, Namespace, NetworkOwner, Plan, ProjectedVolume,
@@ -45,4 +52,4 @@ pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use probe::{Counter, ProbeTask, probe_tasks};
 pub use report::{AppStatus, ContainerStatus, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
-pub use trial::{Decided, FailedRevision, Fault, Notes, Trials, Wanted};
+pub use trial::{Committed, Decided, FailedRevision, Fault, Images, Notes, Trials, Wanted};

@@ -39,8 +39,10 @@ pub struct Memory {
     graces: BTreeMap<ContainerId, Duration>,
     /// Since when all containers of an app's new spec are ready while old ones run beside them.
     complete: BTreeMap<AppKey, Monotonic>,
-    /// When the present run of each living container began.
-    runs: BTreeMap<ContainerId, WallMillis>,
+    /// The last run of each container that was seen alive.
+    runs: BTreeMap<ContainerId, Run>,
+    /// Containers were looked at before.
+    has_looked: bool,
     /// What the probes of living containers say. A probe that has not yet come to a verdict is not in it.
     probes: BTreeMap<(ContainerId, ProbeKind), ProbeVerdict>,
     /// Containers that ran before the agent did: they count as ready until a probe of theirs has come to a verdict.
@@ -49,6 +51,17 @@ pub struct Memory {
     executing: BTreeMap<AppKey, Step>,
     /// The containers that the lists under way stop or remove: whatever the last look said, they no longer serve.
     doomed: BTreeMap<AppKey, BTreeSet<ContainerId>>,
+}
+
+/// One run of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    /// When it began by Docker's word: tells it from others, and is compared for equality only.
+    since: WallMillis,
+    /// When it was seen first.
+    seen: Monotonic,
+    /// It ran before the agent looked for the first time: how long it has run, only the box's clock can say.
+    adopted: bool,
 }
 
 /// How a container's runs ended.

@@ -19,6 +19,18 @@ impl fmt::Display for ContainerId {
     }
 }
 
+/// Docker's id of an image: unlike a name, which can be moved to other bits, it means the same for ever.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageId(pub String);
+
+impl fmt::Display for ImageId {
+    /// As `docker images` shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = self.0.strip_prefix("sha256:").unwrap_or(&self.0);
+        f.write_str(hex.get(..12).unwrap_or(hex))
+    }
+}
+
 /// The last look at the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
@@ -35,9 +47,11 @@ pub enum Observed {
 pub struct World {
     /// All containers, ours and foreign ones, in every state.
     pub containers: BTreeMap<ContainerId, ObservedContainer>,
-    /// For each image that [`crate::images_to_inspect`] asked about: whether it is on the box. An image that is not in the map was not asked
-    /// about.
-    pub images: BTreeMap<String, bool>,
+    /// For each name or id that [`crate::images_to_inspect`] asked about: the image that it means on the box, none when it is not there. What
+    /// is not in the map was not asked about.
+    pub images: BTreeMap<String, Option<ImageId>>,
+    /// Containers of ours that hold an image and are never started: see [`crate::housekeeping`]. They are not among `containers`.
+    pub pins: BTreeMap<ContainerId, ImageId>,
     /// Apps with a container that Docker lists and cannot describe, and why. Nothing is done about them (A6); the others go on.
     pub unclear: BTreeMap<AppKey, String>,
     /// How many processors the box has, as Docker says. 0 when that is not known: then no limit counts as the whole box.
@@ -59,6 +73,8 @@ pub struct ObservedContainer {
     /// Without Docker's leading slash.
     pub name: String,
     pub owner: Owner,
+    /// What it was created from. Absent when Docker does not say.
+    pub image: Option<ImageId>,
     pub state: ContainerState,
     /// Ports of the node that are mapped to it. Docker lists them only while it runs.
     pub ports: Vec<PortClaim>,

@@ -8,6 +8,7 @@ mod app;
 mod claims;
 mod create;
 mod devices;
+mod image;
 mod init;
 mod judge;
 mod names;
@@ -29,7 +30,7 @@ use skerry_terms::{AppKey, reasons};
 
 use crate::unit::{Unit, units};
 use crate::{
-    Container, ContainerId, Desired, DesiredApp, HostPort, Kind, Memory, Monotonic, Observed,
+    Container, ContainerId, Desired, DesiredApp, HostPort, ImageId, Kind, Memory, Monotonic, Observed,
     ObservedContainer, World,
 };
 
@@ -138,7 +139,7 @@ fn plan_known(desired: &Desired, world: &World, memory: &Memory, now: Monotonic)
     plan
 }
 
-/// The images that the next plan will ask about: those of containers that do not run as desired. On a box at rest there are none, so that
+/// The images that the next plan will ask about, by name and where it matters by id: those of containers that do not run as desired. On a box at rest there are none, so that
 /// looking costs nothing.
 pub fn images_to_inspect(
     desired: &Desired,
@@ -161,8 +162,10 @@ pub fn images_to_inspect(
         // Init containers have had their turn.
         let initialized = units.iter().any(|unit| unit.is(Kind::Main) && runs(unit));
         for unit in units.iter().filter(|unit| !(initialized && unit.is(Kind::Init))) {
-            if let (false, Some(Container { image, .. })) = (runs(unit), unit.container) {
+            if let (false, Some(Container { name, image, .. })) = (runs(unit), unit.container) {
                 images.insert(image.clone());
+                let proven = desired.images.get(key).and_then(|proven| proven.get(name));
+                images.extend(proven.map(|ImageId(id)| id.clone()));
             }
         }
     }

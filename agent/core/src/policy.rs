@@ -1,6 +1,6 @@
 //! What the box's owner lets apps do. The owner has the last word: whatever a controller asks for, what is not allowed here is refused, and
 //! the refusal names the rule of `agent.toml` and the field of the app. Everything that reaches beyond an app's own containers is denied by
-//! default, except the box's network.
+//! default.
 //!
 //! Not here: what a path of the box resolves to. Whoever mounts it asks [`Policy::host_path_allowed`] about the result.
 
@@ -92,7 +92,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             privileged: false,
-            host_network: true,
+            host_network: false,
             host_pid: false,
             host_ipc: false,
             host_paths: Vec::new(),

@@ -46,7 +46,7 @@ pub enum Input {
     Persisted {
         generation: Generation,
     },
-    /// The disk did not take it.
+    /// The disk did not take it. It is tried again, and [`Input::Persisted`] may still come.
     PersistFailed {
         why: String,
     },
@@ -148,6 +148,8 @@ struct Writing {
     digest: Digest,
     /// The link that brought it still stands, so that it can be answered there.
     answer: bool,
+    /// The disk did not take it at the first try. A later set need not wait for it.
+    failed: bool,
 }
 
 /// One agent's session, over all links that come and go.
@@ -233,17 +235,17 @@ impl Session {
     fn begin(&mut self, generation: Generation, base: Option<Digest>, accept_past: bool) -> Vec<Effect> {
         let set = match base {
             None => Some(PayloadSet::new()),
-            Some(base) => self.newest().filter(|(_, digest)| *digest == base).map(|(set, _)| set.clone()),
+            Some(base) => self.known().find(|(_, digest)| *digest == base).map(|(set, _)| set.clone()),
         };
         let bytes = set.iter().flat_map(PayloadSet::values).map(|payload| payload.len()).sum();
         self.staging = Some(Staging { generation, accept_past, set, bytes });
         Vec::new()
     }
 
-    /// The newest set that the controller can know of: what is being written, else what is held.
-    fn newest(&self) -> Option<(&PayloadSet, Digest)> {
-        let writing = self.writing.as_ref().map(|writing| (&writing.held.set, writing.digest));
-        writing.or_else(|| self.held.as_ref().map(|(held, digest)| (&held.set, *digest)))
+    /// The sets that the controller can know of: what is being written, and what is held.
+    fn known(&self) -> impl Iterator<Item = (&PayloadSet, Digest)> {
+        let writing = self.writing.iter().map(|writing| (&writing.held.set, writing.digest));
+        writing.chain(self.held.iter().map(|(held, digest)| (&held.set, *digest)))
     }
 
     fn stage(&mut self, key: AppKey, payload: Option<Payload>) -> Vec<Effect> {
@@ -271,7 +273,7 @@ impl Session {
     }
 
     fn commit(&mut self, staging: Staging, digest: Digest) -> Vec<Effect> {
-        if self.writing.is_some() {
+        if self.writing.as_ref().is_some_and(|writing| !writing.failed) {
             self.waiting = Some((staging, digest));
             return Vec::new();
         }
@@ -299,12 +301,12 @@ impl Session {
             }
         }
         let held = Held { generation, set };
-        self.writing = Some(Writing { held: held.clone(), digest, answer: true });
+        self.writing = Some(Writing { held: held.clone(), digest, answer: true, failed: false });
         vec![Effect::Persist(held)]
     }
 
     fn persisted(&mut self, generation: &Generation) -> Vec<Effect> {
-        let Some(Writing { held, digest, answer }) =
+        let Some(Writing { held, digest, answer, failed: _ }) =
             self.writing.take_if(|w| w.held.generation == *generation)
         else {
             return Vec::new();
@@ -315,18 +317,26 @@ impl Session {
         if answer {
             let (outcome, message) = (AckOutcome::Adopted, String::new());
             effects.push(Effect::Send(Outgoing::Ack { generation, digest, outcome, message }));
+        } else if self.connected {
+            // The hello on this link told of the set before. Whoever heard it may send nothing, or what can only be refused.
+            effects.extend(
+                self.close("a set that an earlier link brought is in force now, and the hello did not tell"),
+            );
         }
         effects.extend(self.commit_waiting());
         effects
     }
 
+    /// The set stays at hand for when the disk takes it; whoever sent it hears once that it is not in force.
     fn persist_failed(&mut self, why: String) -> Vec<Effect> {
-        let Some(Writing { held, digest, answer }) = self.writing.take() else {
+        let Some(Writing { held, digest, answer, failed }) = &mut self.writing else {
             return Vec::new();
         };
+        let first = !std::mem::replace(failed, true);
         let mut effects = Vec::new();
-        if answer {
-            let (generation, outcome) = (held.generation, AckOutcome::NotStored);
+        if *answer && first {
+            let (generation, digest) = (held.generation.clone(), *digest);
+            let outcome = AckOutcome::NotStored;
             effects.push(Effect::Send(Outgoing::Ack { generation, digest, outcome, message: why }));
         }
         effects.extend(self.commit_waiting());

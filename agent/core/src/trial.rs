@@ -4,6 +4,7 @@
 //!
 //! An app's first revision has nothing to go back to: it is retried as any other.
 
+mod images;
 mod mark;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,10 @@ use std::time::Duration;
 
 use skerry_terms::{AppKey, Digest, Payload, PayloadSet, Phase, reasons};
 
-use crate::{AppPlan, AppStatus, Desired, DesiredApp, Memory, Monotonic, Plan, ValidApp};
+use crate::housekeeping::{Held, Needed};
+use crate::{AppPlan, AppStatus, Desired, DesiredApp, ImageId, Memory, Monotonic, Observed, Plan, ValidApp};
+use images::seen;
+pub use images::{Committed, Images};
 use mark::{Mark, is_held, is_proven, is_ready, is_terminal, marks};
 
 /// How long every container must be ready without a break before a revision counts as good. A command that is wrong ends within it, and
@@ -52,7 +56,7 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notes {
     /// The last payload of each app that was fully ready, or ended well.
-    pub committed: BTreeMap<AppKey, (Payload, Digest)>,
+    pub committed: BTreeMap<AppKey, Committed>,
     /// The payload that is wanted and was tried in vain.
     pub failed: BTreeMap<AppKey, FailedRevision>,
 }
@@ -79,7 +83,9 @@ pub struct Decided {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Course {
     wanted: Wanted,
-    committed: Option<(Payload, Digest)>,
+    /// What the containers of what is wanted were last seen to run from.
+    images: Images,
+    committed: Option<Committed>,
     /// Its print is that of what is wanted.
     failed: Option<FailedRevision>,
     /// Absent when what is wanted is committed, has failed, or cannot be tried.
@@ -98,18 +104,33 @@ struct Trial {
 }
 
 impl Course {
-    fn begin(wanted: Wanted, committed: Option<(Payload, Digest)>, failed: Option<FailedRevision>) -> Self {
+    fn begin(wanted: Wanted, committed: Option<Committed>, failed: Option<FailedRevision>) -> Self {
         let failed = failed.filter(|failed| failed.print == wanted.print && committed.is_some());
-        let settled = committed.as_ref().is_some_and(|(_, print)| *print == wanted.print);
+        let settled = committed.as_ref().is_some_and(|committed| committed.print == wanted.print);
         let tried = !settled && failed.is_none() && wanted.fault.is_none();
-        Self { wanted, committed, failed, trial: tried.then(Trial::default) }
+        Self { wanted, images: Images::new(), committed, failed, trial: tried.then(Trial::default) }
     }
 
     /// The committed payload, when it and not the wanted one is in force.
     fn fallback(&self) -> Option<&Payload> {
-        let (payload, print) = self.committed.as_ref()?;
-        let differs = *print != self.wanted.print;
-        (differs && (self.failed.is_some() || self.wanted.fault.is_some())).then_some(payload)
+        let committed = self.committed.as_ref()?;
+        let differs = committed.print != self.wanted.print;
+        (differs && (self.failed.is_some() || self.wanted.fault.is_some())).then_some(&committed.payload)
+    }
+
+    /// True if the committed payload is in force, whether it is the wanted one or not.
+    fn runs_committed(&self) -> bool {
+        self.committed.as_ref().is_some_and(|committed| committed.print == self.wanted.print)
+            || self.fallback().is_some()
+    }
+
+    /// What is wanted has proved itself.
+    fn commit(&mut self) {
+        let Wanted { payload, print, revision: _, fault: _ } = &self.wanted;
+        let (payload, print, images) = (payload.clone(), *print, self.images.clone());
+        let before = self.committed.take().map(|old| old.images.into_values().collect());
+        self.committed = Some(Committed { payload, print, images, before: before.unwrap_or_default() });
+        (self.trial, self.failed) = (None, None);
     }
 
     fn deadline(&self, app: &ValidApp) -> Option<Monotonic> {
@@ -136,17 +157,19 @@ impl Trials {
                 Some(course)
                     if course.wanted.print == wanted.print && course.wanted.fault == wanted.fault =>
                 {
-                    let committed = course.committed.map(|(payload, print)| {
-                        let payload = if print == wanted.print { wanted.payload.clone() } else { payload };
-                        (payload, print)
+                    let committed = course.committed.map(|committed| match committed.print == wanted.print {
+                        true => Committed { payload: wanted.payload.clone(), ..committed },
+                        false => committed,
                     });
                     Course { wanted, committed, ..course }
                 }
-                Some(Course { wanted: before, committed, failed, trial }) => {
+                Some(Course { wanted: before, images, committed, failed, trial }) => {
                     changed |= failed.is_some();
                     // With nothing better to go back to, what serves at this moment is good enough.
                     let serves = trial.is_some_and(|trial| trial.steady_since.is_some());
-                    let served = serves.then_some((before.payload, before.print));
+                    let Wanted { payload, print, revision: _, fault: _ } = before;
+                    let served =
+                        serves.then(|| Committed { payload, print, images, before: BTreeSet::new() });
                     changed |= committed.is_none() && served.is_some();
                     Course::begin(wanted, committed.or(served), failed)
                 }
@@ -170,10 +193,42 @@ impl Trials {
         self.courses.iter().filter_map(fallback).collect()
     }
 
-    /// Takes in what a plan says of the apps on trial. `fresh`: it rests on a look that was made for the set in force.
+    /// The images of the committed payloads that are in force: see [`Desired::images`].
+    pub fn images(&self) -> BTreeMap<AppKey, Images> {
+        let runs = self.courses.iter().filter(|(_, course)| course.runs_committed());
+        let images =
+            runs.filter_map(|(key, course)| Some((key.clone(), course.committed.as_ref()?.images.clone())));
+        images.filter(|(_, images)| !images.is_empty()).collect()
+    }
+
+    /// The images that must not be lost, those of each committed revision and of the one before it.
+    pub fn needed(&self) -> Needed {
+        let mut needed = Needed::new();
+        let mut need = |images: &mut dyn Iterator<Item = &ImageId>, held: Held| {
+            for image in images {
+                let before = needed.entry(image.clone()).or_insert(held);
+                *before = held.max(*before);
+            }
+        };
+        for committed in self.recalled.committed.values() {
+            need(&mut committed.images.values().chain(&committed.before), Held::ByContainers);
+        }
+        for course in self.courses.values() {
+            let Some(committed) = &course.committed else { continue };
+            // What runs of it may be replaced in the next moment.
+            let held = if course.trial.is_some() { Held::ByPin } else { Held::ByContainers };
+            need(&mut committed.images.values(), held);
+            need(&mut committed.before.iter(), Held::ByContainers);
+        }
+        needed
+    }
+
+    /// Takes in what a plan says of the apps on trial, and which images the others run from. `fresh`: the plan rests on a look that was made for
+    /// the set in force.
     pub fn judge(
         &mut self,
         desired: &Desired,
+        observed: &Observed,
         plan: &Plan,
         memory: &Memory,
         fresh: bool,
@@ -186,11 +241,11 @@ impl Trials {
                 continue;
             };
             let busy = memory.executing(key).is_some();
+            decided.noted |= course.learn(app, app_plan, observed, Look { fresh, busy });
             match course.judge(app, app_plan, memory, Look { fresh, busy }, now) {
                 None => {}
                 Some(Verdict::Good) => {
-                    course.committed = Some((course.wanted.payload.clone(), course.wanted.print));
-                    (course.trial, course.failed) = (None, None);
+                    course.commit();
                     decided.noted = true;
                 }
                 Some(Verdict::Bad { reason, message }) => {
@@ -277,6 +332,19 @@ enum Verdict {
 }
 
 impl Course {
+    /// True if something was learnt that is worth keeping.
+    fn learn(&mut self, app: &ValidApp, plan: &AppPlan, observed: &Observed, look: Look) -> bool {
+        let seen = seen(app, observed);
+        if !self.runs_committed() {
+            self.images.extend(seen);
+            return false;
+        }
+        let rests = look.fresh && !look.busy && plan.actions.is_empty();
+        let proven = is_ready(&plan.verdict) || plan.verdict.phase == Phase::Succeeded;
+        // By an agent that did not remember images; or what it ran from was removed, and it took what the name means now.
+        rests && proven && self.committed.as_mut().is_some_and(|committed| committed.learn(&seen))
+    }
+
     fn judge(
         &mut self,
         app: &ValidApp,

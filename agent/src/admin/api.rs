@@ -1,18 +1,21 @@
 //! The questions that are answered at the door, and how.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use skerry_terms::{AppKey, Chain};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Desk, view};
 use crate::manifests::{ManifestError, TEXT_MAX};
+use crate::upgrade::{Refused, Wish};
 
 pub(super) const HEAD_MAX: usize = 16 << 10;
+/// A path and a number.
+const WISH_MAX: usize = 16 << 10;
 
 /// Never fails: what is wrong is an answer.
 pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -27,12 +30,15 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Response<
             Ok(key) => remove(desk, key).await,
             Err(why) => wrong(StatusCode::BAD_REQUEST, why.to_string()),
         },
+        (["v1", "upgrade"], &Method::POST) => upgrade(desk, request).await,
         (["healthz"] | ["v1", "status"], _) => not_allowed("GET"),
-        (["v1", "apps"], _) => not_allowed("POST"),
+        (["v1", "apps"] | ["v1", "upgrade"], _) => not_allowed("POST"),
         (["v1", "apps", _, _], _) => not_allowed("DELETE"),
         _ => wrong(
             StatusCode::NOT_FOUND,
-            format!("{path} is not served; /healthz, /v1/status, /v1/apps and /v1/apps/NAMESPACE/NAME are"),
+            format!(
+                "{path} is not served; /healthz, /v1/status, /v1/apps, /v1/apps/NAMESPACE/NAME and /v1/upgrade are"
+            ),
         ),
     }
 }
@@ -42,7 +48,8 @@ fn status(desk: &Desk) -> Response<Full<Bytes>> {
     let problems = problems.into_iter().map(|(file, why)| format!("{file}: {why}")).collect();
     let node = desk.standing.borrow().clone();
     let apps = desk.apps.borrow().clone();
-    let report = view::report(&desk.node, &desk.controller, &node, &apps, problems);
+    let upgrade = desk.upgrades.last();
+    let report = view::report(&desk.node, &desk.controller, &node, &apps, problems, upgrade);
     match serde_json::to_string_pretty(&report) {
         Ok(text) => answer_with(StatusCode::OK, "application/json", text + "\n"),
         Err(error) => wrong(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
@@ -84,6 +91,40 @@ async fn remove(desk: &Desk, key: AppKey) -> Response<Full<Bytes>> {
         }
         Ok(Err(error)) => refused(&error),
         Err(panic) => wrong(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()),
+    }
+}
+
+/// Answers when everything is ready; the agent ends when this conversation has.
+async fn upgrade(desk: &Desk, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let body = match Limited::new(request.into_body(), WISH_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return wrong(StatusCode::BAD_REQUEST, format!("the wish cannot be read: {error}")),
+    };
+    let wish: Wish = match serde_json::from_slice(&body) {
+        Ok(wish) => wish,
+        Err(error) => {
+            let example = r#"{"binary": "/absolute/path", "timeoutSeconds": 60}"#;
+            return wrong(StatusCode::BAD_REQUEST, format!("{error}; wanted: {example}"));
+        }
+    };
+    let docker_answers = desk.standing.borrow().docker_ready;
+    match desk.upgrades.prepare(wish, docker_answers).await {
+        Ok(promise) => {
+            let mut response = json_answer(StatusCode::ACCEPTED, &json!(promise));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+        Err(error) => {
+            let status = match &error {
+                Refused::UnderWay => StatusCode::CONFLICT,
+                Refused::Wish(_) => StatusCode::BAD_REQUEST,
+                Refused::Unfit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+                Refused::Copy { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            let why = Chain(&error).to_string();
+            warn!("an upgrade was refused: {why}");
+            wrong(status, why)
+        }
     }
 }
 

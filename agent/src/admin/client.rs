@@ -14,9 +14,12 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::view::Report;
+use crate::upgrade::{Promise, Wish};
 
 /// An answer comes from memory, or from a write to the disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// A binary is copied to a slow disk, and asked about itself.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(90);
 /// A report of the largest node, with room.
 const ANSWER_MAX: usize = 16 << 20;
 
@@ -83,10 +86,28 @@ impl Agent {
         self.call(Method::DELETE, &format!("/v1/apps/{key}"), String::new()).await.map(drop)
     }
 
+    /// Has another version take over; answered when that begins.
+    pub async fn upgrade(&self, wish: &Wish) -> Result<Promise, CallError> {
+        let garbled = |error: serde_json::Error| CallError::Garbled(error.to_string());
+        let body = serde_json::to_string(wish).map_err(garbled)?;
+        let value = self.call_for(UPGRADE_TIMEOUT, Method::POST, "/v1/upgrade", body).await?;
+        serde_json::from_value(value).map_err(garbled)
+    }
+
     async fn call(&self, method: Method, path: &str, body: String) -> Result<Value, CallError> {
-        match tokio::time::timeout(TIMEOUT, self.talk(method, path, body)).await {
+        self.call_for(TIMEOUT, method, path, body).await
+    }
+
+    async fn call_for(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<Value, CallError> {
+        match tokio::time::timeout(limit, self.talk(method, path, body)).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(CallError::Garbled(format!("it took longer than {} s", TIMEOUT.as_secs()))),
+            Err(_elapsed) => Err(CallError::Garbled(format!("it took longer than {} s", limit.as_secs()))),
         }
     }
 

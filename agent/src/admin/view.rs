@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use skerry_agent_core::{AppStatus, ContainerStatus, Kind, UnitState, WallMillis};
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, Problem, ProblemKind};
 
 use crate::supervisor::{NodeStanding, Source, Standing, Standings};
+use crate::upgrade::{Outcome, Record};
 
 /// The whole box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +34,50 @@ pub struct NodeReport {
     pub docker_version: String,
     /// Why Docker is not ready, and what to do. Empty when it is.
     pub docker_message: String,
+    /// What is wrong with the box.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ProblemReport>,
+    /// How many things that happened wait to be told to the controller.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: u64,
+    /// How many were lost before they could be told: what is kept for later is bounded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// What is wrong with static manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifest_problems: Vec<String>,
+    /// The last upgrade of the agent. Absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeReport>,
+}
+
+/// What became of an upgrade of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeReport {
+    pub id: String,
+    pub from: String,
+    pub to: String,
+    /// Since when it is so, RFC 3339.
+    pub at: String,
+    pub outcome: Outcome,
+    /// Why the new version gave way. Empty where there is nothing to say.
+    pub message: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// One thing that is wrong with the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemReport {
+    /// `DiskPressure`, `MemoryPressure`, `StateProblem` or `ClockSkewed`.
+    pub kind: String,
+    pub reason: String,
+    pub message: String,
 }
 
 /// One app.
@@ -106,8 +148,23 @@ pub(super) fn report(
     node: &NodeStanding,
     apps: &Standings,
     manifest_problems: Vec<String>,
+    upgrade: Option<Record>,
 ) -> Report {
-    let NodeStanding { docker_ready, docker_version, docker_message, connected, connected_changed } = node;
+    let NodeStanding {
+        docker_ready,
+        docker_version,
+        docker_message,
+        problems,
+        untold,
+        lost,
+        connected,
+        connected_changed,
+    } = node;
+    let problem = |(kind, Problem { reason, message }): (&ProblemKind, &Problem)| ProblemReport {
+        kind: kind.to_string(),
+        reason: reason.clone(),
+        message: message.clone(),
+    };
     Report {
         node: NodeReport {
             name: name.to_owned(),
@@ -118,10 +175,19 @@ pub(super) fn report(
             docker_ready: *docker_ready,
             docker_version: docker_version.clone(),
             docker_message: docker_message.clone(),
+            problems: problems.iter().map(problem).collect(),
+            untold: u64::try_from(*untold).unwrap_or(u64::MAX),
+            lost: *lost,
             manifest_problems,
+            upgrade: upgrade.map(upgrade_report),
         },
         apps: apps.iter().map(|(key, standing)| app(key, standing)).collect(),
     }
+}
+
+fn upgrade_report(record: Record) -> UpgradeReport {
+    let Record { id, from, to, at, outcome, message, inode: _, starts: _, boot_id: _ } = record;
+    UpgradeReport { id, from, to, at, outcome, message }
 }
 
 fn app(key: &AppKey, standing: &Standing) -> AppReport {

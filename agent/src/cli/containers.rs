@@ -56,13 +56,14 @@ pub(super) async fn find(
     container: Option<&str>,
     run: Run,
 ) -> Result<Found, String> {
-    let docker = Docker::new(&config.docker_socket, Folders::new(&config.state_dir));
+    let docker = Docker::new(&config.docker_socket, Folders::new(&config.state_dir).only_looked_at());
     let nothing = Desired {
         node: config.node.clone(),
         apps: BTreeMap::new(),
         complete: false,
         retired: BTreeSet::new(),
         host: Host::default(),
+        images: BTreeMap::new(),
     };
     let world = match docker.observe(Arc::new(nothing)).await {
         Observed::Known(world) => world,
@@ -236,6 +237,7 @@ mod tests {
                 stop_rank: 0,
                 restart_count,
             }),
+            image: None,
             state,
             ports: Vec::new(),
             host_network: false,

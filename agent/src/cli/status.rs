@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{Output, StatusArgs};
 use crate::admin::candidates;
 use crate::admin::client::{Agent, CallError};
-use crate::admin::view::{AppReport, NodeReport, Report};
+use crate::admin::view::{AppReport, NodeReport, ProblemReport, Report, UpgradeReport};
 use crate::config::Config;
+use crate::upgrade::Outcome;
 
 /// The exit code when something is not ready.
 const NOT_READY: u8 = 3;
@@ -113,10 +114,39 @@ fn node_line(node: &NodeReport, now: Timestamp) -> String {
         true => text += &format!(" · docker {}\n", node.docker_version),
         false => text += &format!(" · docker is not ready: {}\n", one_line(&node.docker_message)),
     }
+    for ProblemReport { kind, reason, message } in &node.problems {
+        text += &format!("{kind}: {reason}: {}\n", one_line(message));
+    }
+    if node.untold > 0 {
+        text += &format!("{} things that happened wait to be told to the controller\n", node.untold);
+    }
+    if node.lost > 0 {
+        text += &format!("{} things that happened were lost before they could be told\n", node.lost);
+    }
+    if let Some(upgrade) = &node.upgrade {
+        text += &upgrade_line(upgrade, now);
+    }
     for problem in &node.manifest_problems {
         text += &format!("manifest {}\n", one_line(problem));
     }
     text
+}
+
+/// Of one that is done and good there is nothing to say.
+fn upgrade_line(upgrade: &UpgradeReport, now: Timestamp) -> String {
+    let UpgradeReport { id: _, from, to, at, outcome, message } = upgrade;
+    let ago = age(at, now);
+    match outcome {
+        Outcome::TookOver => String::new(),
+        Outcome::Trying => format!("upgrade from {from} to {to}: being tried for {ago}\n"),
+        Outcome::OnProbation => format!("upgrade from {from} to {to}: on probation for {ago}\n"),
+        Outcome::GaveWay => {
+            format!("upgrade from {from} to {to} gave way {ago} ago: {}\n", one_line(message))
+        }
+        Outcome::WentBack => {
+            format!("upgrade from {from} to {to} went back {ago} ago: {}\n", one_line(message))
+        }
+    }
 }
 
 fn row(app: &AppReport, now: Timestamp) -> [String; 8] {
@@ -195,7 +225,11 @@ mod tests {
                 docker_ready: true,
                 docker_version: "28.0.1".to_owned(),
                 docker_message: String::new(),
+                problems: Vec::new(),
+                untold: 3,
+                lost: 1,
                 manifest_problems: Vec::new(),
+                upgrade: None,
             },
             apps: vec![app("db", false), app("web", true)],
         }
@@ -205,6 +239,8 @@ mod tests {
     fn a_table_says_how_things_are_and_what_is_wrong() {
         let expected = "\
 node box-7 · agent 0.1.0 · controller http://127.0.0.1:7443 not connected, last seen 120m ago · docker 28.0.1
+3 things that happened wait to be told to the controller
+1 things that happened were lost before they could be told
 NAMESPACE  APP  PHASE    READY  RESTARTS  AGE  REVISION  SOURCE
 plant      db   Probing  1/2    4         10m  db-5d8f   Cloud
   NotReady: container main is not ready

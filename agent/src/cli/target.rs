@@ -65,7 +65,7 @@ impl AppName {
 }
 
 /// `90s`, `10m`, `1h30m`, `2d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write it such as 90s, 10m, 1h30m, 2d");
     let mut seconds = 0u64;
     let mut rest = text;

@@ -1,12 +1,16 @@
-//! `[policy]` and `[devices.NAME]` of `agent.toml`: what the box's owner allows and offers. A value that cannot be meant is an error with
+//! `[policy]`, `[devices.NAME]` and `[housekeeping]` of `agent.toml`: what the box's owner allows and offers, and what is cleaned up. A value that cannot be meant is an error with
 //! its line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use skerry_agent_core::housekeeping::Limits;
 use skerry_agent_core::{AppNames, Device, Policy, RegistryPattern};
+
+use crate::housekeeper::Rules;
 
 /// Where volumes lie that must not reach a disk.
 const RUN_FOLDERS: [&str; 2] = ["/run/skerry", "/dev/shm/skerry"];
@@ -28,6 +32,50 @@ pub struct GivenPolicy {
     registries: Vec<RegistryPattern>,
     sysctls: Vec<String>,
     seccomp_unconfined: bool,
+}
+
+/// `[housekeeping]`: when images go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GivenHousekeeping(Option<Rules>);
+
+impl From<GivenHousekeeping> for Rules {
+    fn from(GivenHousekeeping(given): GivenHousekeeping) -> Self {
+        given.unwrap_or(Self { image_gc: Some(Limits::default()) })
+    }
+}
+
+impl<'de> Deserialize<'de> for GivenHousekeeping {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        struct Written {
+            image_gc: Option<bool>,
+            image_gc_high_percent: Option<u8>,
+            image_gc_low_percent: Option<u8>,
+            #[serde(default, deserialize_with = "duration")]
+            image_min_age: Option<Duration>,
+        }
+        let written = Written::deserialize(deserializer)?;
+        let default = Limits::default();
+        let limits = Limits {
+            high_percent: written.image_gc_high_percent.unwrap_or(default.high_percent),
+            low_percent: written.image_gc_low_percent.unwrap_or(default.low_percent),
+            min_age: written.image_min_age.unwrap_or(default.min_age),
+        };
+        if limits.high_percent > 100 {
+            return Err(D::Error::custom("image-gc-high-percent must be at most 100"));
+        }
+        if limits.low_percent >= limits.high_percent {
+            return Err(D::Error::custom("image-gc-low-percent must be lower than image-gc-high-percent"));
+        }
+        Ok(Self(Some(Rules { image_gc: written.image_gc.unwrap_or(true).then_some(limits) })))
+    }
+}
+
+/// `2m`, `1h30m`, `90s`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::cli::duration(&text).map(Some).map_err(D::Error::custom)
 }
 
 /// `app-names`: which apps on the box find each other by name.

@@ -8,7 +8,6 @@ use skerry_terms::Payload;
 
 use super::*;
 
-mod agreement;
 mod container;
 mod env;
 mod largest;

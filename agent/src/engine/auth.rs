@@ -1,9 +1,12 @@
 //! How credentials reach Docker.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE;
 use bollard::auth::DockerCredentials;
+use http::HeaderValue;
 use skerry_agent_core::{RegistryAuth, Sensitive};
 
-pub(super) fn credentials(auth: &RegistryAuth) -> DockerCredentials {
+fn credentials(auth: &RegistryAuth) -> DockerCredentials {
     let RegistryAuth { registry, username, password: Sensitive(password), identity_token: Sensitive(token) } =
         auth;
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
@@ -16,12 +19,13 @@ pub(super) fn credentials(auth: &RegistryAuth) -> DockerCredentials {
     }
 }
 
-/// The header that carries credentials. The library encodes them in the common alphabet, Docker reads the one for URLs, and takes what it
-/// cannot read for no credentials at all.
-pub(super) const HEADER: &str = "x-registry-auth";
-
-pub(super) fn for_urls(encoded: &str) -> String {
-    encoded.replace('+', "-").replace('/', "_")
+/// The header that carries credentials. Docker reads the alphabet for URLs, and takes what it cannot read for no credentials at all; the library
+/// writes the common one.
+pub(super) fn header(auth: &RegistryAuth) -> Option<(&'static str, HeaderValue)> {
+    let json = serde_json::to_vec(&credentials(auth)).ok()?;
+    let mut value = HeaderValue::from_str(&BASE64_URL_SAFE.encode(json)).ok()?;
+    value.set_sensitive(true);
+    Some(("x-registry-auth", value))
 }
 
 #[cfg(test)]
@@ -40,6 +44,8 @@ mod tests {
         assert_eq!((told.username.as_deref(), told.password.as_deref()), (Some("u"), Some("geheim")));
         assert_eq!((told.serveraddress.as_deref(), told.identitytoken), (Some("r.example"), None));
         assert!(!format!("{auth:?}").contains("geheim"));
-        assert_eq!(for_urls("a+b/c="), "a-b_c=");
+        let (_, value) =
+            header(&RegistryAuth { username: "\u{3f}\u{3e}\u{fb}".repeat(9), ..auth }).expect("a header");
+        assert!(value.is_sensitive() && !value.to_str().expect("text").contains(['+', '/']));
     }
 }

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::SystemVersion;
 use bollard::query_parameters::{
@@ -14,9 +13,9 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
 use bollard::{API_DEFAULT_VERSION, body_full};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt as _, stream};
 use skerry_agent_core::{
-    ContainerId, CreateSpec, Desired, Hook, Observed, Projection, RegistryAuth, Resources, registry,
+    ContainerId, CreateSpec, Desired, Hook, ImageId, Observed, Projection, RegistryAuth, Resources, registry,
 };
 use skerry_terms::{AppKey, Chain, labels};
 use tokio::sync::{Semaphore, mpsc};
@@ -25,15 +24,20 @@ use tracing::info;
 use super::create::prepare::{off_thread, prepare};
 use super::inspect::Inspected;
 use super::refusal::{CONFLICT, NOT_FOUND, classify, status, words};
+use super::transport::Lines;
 use super::{
-    Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, update,
-    volumes,
+    Engine, EngineError, Folders, Ran, Signal, auth, create, events, hooks, hosts, observe, pause, transport,
+    update, volumes,
 };
 
 /// A question that Docker answers from memory.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// A whole look. A Docker that lists its containers and describes none of them must not hold it up container by container.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Creating, starting and removing touch disks, which can be slow flash.
 pub(super) const WORK_TIMEOUT: Duration = Duration::from_secs(120);
+/// A Docker that is well answers a ping at once, whatever it is working on.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// On top of a container's own grace period.
 pub(super) const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// A pull without any progress for this long is dead. The whole pull may take hours on a thin link.
@@ -46,14 +50,18 @@ const LIBRARY_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 /// Docker behind a socket. Connects when it is first asked, and again when the connection was lost.
 #[derive(Debug)]
 pub struct Docker {
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     pub(super) machine: create::Machine,
     pub(super) folders: Folders,
     /// Speaks the daemon's API version. Absent until the daemon has answered, and after it went away: its successor may be another
     /// version.
     client: Mutex<Option<bollard::Docker>>,
     pub(super) inspected: Mutex<Inspected>,
-    workers: Semaphore,
+    pub(super) workers: Semaphore,
+    /// When it was last looked for what removed containers have left behind.
+    pub(super) swept: Mutex<Option<Instant>>,
+    /// What pulls have brought and housekeeping has not yet taken note of.
+    pub(super) pulled: Mutex<BTreeMap<ImageId, String>>,
 }
 
 /// A poisoned lock holds only what a look can restore.
@@ -82,7 +90,14 @@ impl Docker {
             client: Mutex::new(None),
             inspected: Mutex::new(Inspected::default()),
             workers: Semaphore::new(WORKERS),
+            swept: Mutex::default(),
+            pulled: Mutex::default(),
         }
+    }
+
+    /// Whether it can be asked at all.
+    pub async fn answers(&self) -> Result<(), EngineError> {
+        self.client().await.map(drop)
     }
 
     /// A client that speaks the daemon's version.
@@ -90,24 +105,19 @@ impl Docker {
         if let Some(client) = lock(&self.client).clone() {
             return Ok(client);
         }
-        let path = self.socket.to_string_lossy();
-        let client = bollard::Docker::connect_with_unix(&path, LIBRARY_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
-            .map_err(|error| EngineError::Unavailable { message: self.unreachable(&error) })?;
+        let socket = self.socket.clone();
+        let client = bollard::Docker::connect_with_custom_transport(
+            move |request| transport::send(socket.clone(), request),
+            Some("http://docker"),
+            LIBRARY_TIMEOUT_SECONDS,
+            API_DEFAULT_VERSION,
+        )
+        .map_err(|error| EngineError::Unavailable { message: self.unreachable(&error) })?;
         let client = match tokio::time::timeout(ASK_TIMEOUT, client.negotiate_version()).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(EngineError::Unavailable { message: self.unreachable(&error) }),
-            Err(_elapsed) => return Err(EngineError::TimedOut { after: ASK_TIMEOUT }),
+            Err(_elapsed) => return Err(self.silent()),
         };
-        let client = client.with_request_modifier(|mut request| {
-            if let Some(encoded) = request.headers_mut().get_mut(auth::HEADER)
-                && let Ok(text) = encoded.to_str()
-                && let Ok(mut fixed) = http::HeaderValue::from_str(&auth::for_urls(text))
-            {
-                fixed.set_sensitive(true);
-                *encoded = fixed;
-            }
-            request
-        });
         *lock(&self.client) = Some(client.clone());
         Ok(client)
     }
@@ -118,7 +128,45 @@ impl Docker {
     }
 
     pub(super) async fn version(&self) -> Result<SystemVersion, EngineError> {
-        bounded(ASK_TIMEOUT, self.client().await?.version()).await
+        let version = bounded(ASK_TIMEOUT, self.client().await?.version()).await;
+        version.map_err(
+            |error| if matches!(error, EngineError::TimedOut { .. }) { self.silent() } else { error },
+        )
+    }
+
+    /// Does what may take long, and gives it up when Docker itself does not answer meanwhile: then it is not this that takes long, and the sooner
+    /// that is known, the better.
+    async fn work<T>(&self, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+        tokio::select! {
+            done = call => done,
+            error = self.hangs() => Err(error),
+        }
+    }
+
+    /// Ends when Docker answers nothing any more.
+    async fn hangs(&self) -> EngineError {
+        loop {
+            tokio::time::sleep(ASK_TIMEOUT).await;
+            let ping = async {
+                // Who cannot be reached does not hang, and says so by itself.
+                if let Ok(client) = self.client().await {
+                    drop(client.ping().await);
+                }
+            };
+            if tokio::time::timeout(PING_TIMEOUT, ping).await.is_err() {
+                return self.silent();
+            }
+        }
+    }
+
+    /// It takes the question and does not answer.
+    fn silent(&self) -> EngineError {
+        let (socket, seconds) = (self.socket.display(), ASK_TIMEOUT.as_secs());
+        EngineError::Unavailable {
+            message: format!(
+                "docker hangs: nothing came from {socket} within {seconds} s; look at `systemctl status docker` and restart it"
+            ),
+        }
     }
 
     fn unreachable(&self, error: &Error) -> String {
@@ -127,7 +175,7 @@ impl Docker {
             false => "install or start docker, or name its socket with --docker-socket",
             true => "check `systemctl status docker`, and that the agent runs as root or in the group docker",
         };
-        let error = if matches!(error, Error::SocketNotFoundError(_)) {
+        let error = if !self.socket.exists() {
             "there is no such socket".to_owned()
         } else {
             Chain(error).to_string()
@@ -148,10 +196,31 @@ impl Docker {
         &self,
         client: &bollard::Docker,
         image: &str,
-        credentials: Option<DockerCredentials>,
+        auth: Option<&RegistryAuth>,
     ) -> Result<(), EngineError> {
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
-        drain(client.create_image(Some(options), None, credentials)).await
+        /// What a line of the progress has beside the progress.
+        #[derive(serde::Deserialize)]
+        struct Line {
+            error: Option<String>,
+        }
+        let name = with_tag(image);
+        let before = self.means(client, &name).await.map(|(id, _)| id);
+        let path = format!("/images/create?fromImage={}", transport::encoded(&name));
+        let header = auth.and_then(auth::header);
+        let lines = tokio::time::timeout(PULL_IDLE, Lines::post(client, &self.socket, &path, header))
+            .await
+            .unwrap_or(Err(Error::RequestTimeoutError))
+            .map_err(|error| classify(error, PULL_IDLE))?;
+        drain(stream::try_unfold(lines, |mut lines| async move {
+            match lines.next().await? {
+                Some(Line { error: Some(error) }) => Err(Error::DockerStreamError { error }),
+                Some(Line { error: None }) => Ok(Some(((), lines))),
+                None => Ok(None),
+            }
+        }))
+        .await?;
+        self.note_pull(client, &name, before).await;
+        Ok(())
     }
 
     /// Removes the volumes that Docker holds for an app of this agent's.
@@ -175,6 +244,32 @@ impl Docker {
             bounded(WORK_TIMEOUT, remove).await?;
         }
         Ok(())
+    }
+
+    async fn create_now(&self, spec: &CreateSpec) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let _being_made = volumes::being_made(&self.folders, &spec.name);
+        let body = create::body(spec, prepare(self, &client, spec).await?, self.machine);
+        let create = async || {
+            let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+            tokio::time::timeout(WORK_TIMEOUT, client.create_container(Some(options), body.clone()))
+                .await
+                .unwrap_or(Err(Error::RequestTimeoutError))
+        };
+        let mut result = create().await;
+        // The sandbox's image is imported when Docker misses it, not asked for before: it is missing once in a box's life.
+        if spec.image.is_none() && matches!(&result, Err(error) if status(error) == Some(NOT_FOUND)) {
+            self.import_pause(&client).await?;
+            result = create().await;
+        }
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(CONFLICT) && self.is_created(&client, spec).await => Ok(()),
+            Err(error) if status(&error) == Some(NOT_FOUND) => {
+                Err(EngineError::NoImage { message: words(&error).unwrap_or_default().trim().to_owned() })
+            }
+            Err(error) => Err(classify(error, WORK_TIMEOUT)),
+        }
     }
 
     /// Gives Docker the sandbox's image.
@@ -222,7 +317,8 @@ fn with_tag(image: &str) -> String {
 
 impl Engine for Docker {
     async fn observe(&self, desired: Arc<Desired>) -> Observed {
-        match observe::observe(self, &desired).await {
+        let look = tokio::time::timeout(LOOK_TIMEOUT, observe::observe(self, &desired));
+        match look.await.unwrap_or(Err(EngineError::TimedOut { after: LOOK_TIMEOUT })) {
             Ok(world) => Observed::Known(world),
             Err(error) => {
                 // What was marked as changed may not have been looked at.
@@ -236,7 +332,7 @@ impl Engine for Docker {
         let client = self.client().await?;
         let mut refusal = None;
         for auth in registry::credentials(auths, image) {
-            match self.pull_with(&client, image, Some(auth::credentials(auth))).await {
+            match self.pull_with(&client, image, Some(auth)).await {
                 Err(error @ EngineError::Refused { .. }) => refusal = refusal.or(Some(error)),
                 other => return other,
             }
@@ -258,35 +354,14 @@ impl Engine for Docker {
 
     async fn create(&self, spec: &CreateSpec) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
-        let client = self.client().await?;
-        let _being_made = volumes::being_made(&self.folders, &spec.name);
-        let body = create::body(spec, prepare(self, &client, spec).await?, self.machine);
-        let create = async || {
-            let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-            tokio::time::timeout(WORK_TIMEOUT, client.create_container(Some(options), body.clone()))
-                .await
-                .unwrap_or(Err(Error::RequestTimeoutError))
-        };
-        let mut result = create().await;
-        // The sandbox's image is imported when Docker misses it, not asked for before: it is missing once in a box's life.
-        if spec.image.is_none() && matches!(&result, Err(error) if status(error) == Some(NOT_FOUND)) {
-            self.import_pause(&client).await?;
-            result = create().await;
-        }
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if status(&error) == Some(CONFLICT) && self.is_created(&client, spec).await => Ok(()),
-            Err(error) if status(&error) == Some(NOT_FOUND) => {
-                Err(EngineError::NoImage { message: words(&error).unwrap_or_default().trim().to_owned() })
-            }
-            Err(error) => Err(classify(error, WORK_TIMEOUT)),
-        }
+        self.work(self.create_now(spec)).await
     }
 
     async fn start(&self, name: &str) -> Result<(), EngineError> {
         let _worker = self.workers.acquire().await;
         // Docker answers 304 for one that runs, which the library takes as success.
-        bounded(WORK_TIMEOUT, self.client().await?.start_container(name, None)).await
+        let client = self.client().await?;
+        self.work(bounded(WORK_TIMEOUT, client.start_container(name, None))).await
     }
 
     async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError> {
@@ -316,7 +391,7 @@ impl Engine for Docker {
                 Ok(()) => Ok(()),
             }
         };
-        bounded(WORK_TIMEOUT, remove).await?;
+        self.work(bounded(WORK_TIMEOUT, remove)).await?;
         // Of a container that was not looked at before, the file goes with the app.
         if let Some(message) = message {
             volumes::forget_message(&message);

@@ -1,17 +1,15 @@
 //! Docker's event stream, as signals. While nothing happens on the box, nothing is read and nothing is asked.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::{EventMessage, EventMessageTypeEnum};
-use bollard::query_parameters::EventsOptionsBuilder;
-use futures::StreamExt;
 use skerry_agent_core::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::docker::{Docker, lock};
+use super::docker::{ASK_TIMEOUT, Docker, bounded, lock};
 use super::refusal::classify;
+use super::transport::{Lines, encoded};
 use super::{EngineError, Signal};
 
 /// Between attempts to reach a Docker that is away. Short at its longest: a try is one connect on a local socket, and containers of
@@ -47,18 +45,13 @@ pub(super) async fn watch(docker: &Docker, signals: &mpsc::Sender<Signal>) {
 
 /// One connection, until it ends: whether it stood, and why it ended.
 async fn follow(docker: &Docker, signals: &mpsc::Sender<Signal>) -> (bool, String) {
-    // Taken before anything is asked: events between the look that follows and Docker's subscription are sent again.
+    // Taken before anything is asked: events between the look that follows and Docker's subscription are sent again. A clock that is set in
+    // between loses nothing: Docker sends what happens from now on whatever was asked for, and of before at most what it remembers.
     let since = crate::clock::wall_now().0 / 1000;
-    let (client, version) = match connect(docker).await {
+    let (mut events, version) = match connect(docker, since).await {
         Ok(connected) => connected,
         Err(error) => return (false, error.to_string()),
     };
-    let filters: HashMap<&str, Vec<&str>> = HashMap::from([
-        ("type", vec!["container", "image"]),
-        ("event", CONTAINER_EVENTS.into_iter().chain(IMAGE_EVENTS).collect()),
-    ]);
-    let options = EventsOptionsBuilder::default().since(&since.to_string()).filters(&filters).build();
-    let mut events = std::pin::pin!(client.events(Some(options)));
     lock(&docker.inspected).forget_all();
     if signals.send(Signal::Up { version }).await.is_err() {
         return (true, "nobody listens".to_owned());
@@ -69,12 +62,12 @@ async fn follow(docker: &Docker, signals: &mpsc::Sender<Signal>) -> (bool, Strin
             () = signals.closed() => return (true, "nobody listens".to_owned()),
         };
         match event {
-            Some(Ok(event)) => mark(docker, event),
-            Some(Err(error)) => {
+            Ok(Some(event)) => mark(docker, event),
+            Err(error) => {
                 let error = classify(error, Duration::ZERO);
                 return (true, format!("docker's event stream broke: {error}"));
             }
-            None => return (true, "docker closed its event stream; is it restarting?".to_owned()),
+            Ok(None) => return (true, "docker closed its event stream; is it restarting?".to_owned()),
         }
         if signals.send(Signal::Changed).await.is_err() {
             return (true, "nobody listens".to_owned());
@@ -82,10 +75,15 @@ async fn follow(docker: &Docker, signals: &mpsc::Sender<Signal>) -> (bool, Strin
     }
 }
 
-async fn connect(docker: &Docker) -> Result<(bollard::Docker, String), EngineError> {
+/// The stream stands when this returns.
+async fn connect(docker: &Docker, since: i64) -> Result<(Lines, String), EngineError> {
     let client = docker.client().await?;
     let version = docker.version().await?.version.unwrap_or_default();
-    Ok((client, version))
+    let events: Vec<&str> = CONTAINER_EVENTS.into_iter().chain(IMAGE_EVENTS).collect();
+    let filters = serde_json::json!({ "type": ["container", "image"], "event": events }).to_string();
+    let path = format!("/events?since={since}&filters={}", encoded(&filters));
+    let lines = bounded(ASK_TIMEOUT, Lines::open(&client, &docker.socket, &path)).await?;
+    Ok((lines, version))
 }
 
 /// The container that an event names is inspected again.

@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bollard::models::{
     ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, PortSummary, PortSummaryTypeEnum,
 };
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt, TryStreamExt, stream};
 use skerry_agent_core::{
-    ContainerId, ContainerState, Desired, DesiredApp, HostPort, ObservedContainer, Owner, Ownership,
+    ContainerId, ContainerState, Desired, DesiredApp, HostPort, ImageId, ObservedContainer, Owner, Ownership,
     PortClaim, Protocol, Resources, Role, WallMillis, World, images_to_inspect,
 };
 use skerry_terms::{AppKey, NodeName, labels};
@@ -22,22 +21,29 @@ use super::create::prepare::off_thread;
 use super::docker::{ASK_TIMEOUT, Docker, bounded, lock};
 use super::inspect::{Details, details};
 use super::refusal::{NOT_FOUND, status};
-use super::{EngineError, last_words, listeners, volumes};
+use super::{EngineError, last_words, listeners, transport, volumes};
 
 /// Calls under way at once: enough to hide Docker's latency, few enough for a small box.
 const CALLS: usize = 8;
 /// Docker describes a container from memory, unless that container is stuck: then the others must not wait for it long.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What containers leave behind that somebody else removed is a few small files a day.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 
 pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World, EngineError> {
     let client = docker.client().await?;
     lock(&docker.inspected).begin();
     let mut gone = volumes::pinned(&docker.folders);
-    let options = ListContainersOptionsBuilder::default().all(true).build();
-    let list = bounded(ASK_TIMEOUT, client.list_containers(Some(options))).await?;
-
-    let listed = list.into_iter().map(|summary| read(docker, &desired.node, summary));
-    let listed: Vec<Listed> = listed.collect::<Result<_, _>>()?;
+    let (mut held, mut listed) = (Vec::new(), Vec::new());
+    let take = |summary| match pin(&desired.node, &summary) {
+        Some(pin) => {
+            held.push(pin);
+            Ok(())
+        }
+        None => read(docker, &desired.node, summary).map(|container| listed.push(container)),
+    };
+    bounded(ASK_TIMEOUT, transport::list(&client, &docker.socket, "/containers/json?all=true", take)).await?;
+    let pins = held.into_iter().collect();
     let inspected: Vec<(Listed, Seen)> = stream::iter(listed)
         .map(|listed| inspect(docker, &client, listed))
         .buffered(CALLS)
@@ -79,6 +85,15 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .await?;
     }
 
+    if docker.folders.are_tidied() && unclear.is_empty() && sweep_is_due(docker) {
+        let (folders, containers) = (docker.folders.clone(), containers.clone());
+        off_thread(move || {
+            volumes::sweep(&folders, &containers, SystemTime::now());
+            Ok(())
+        })
+        .await?;
+    }
+
     let wanted = images_to_inspect(desired, &containers);
     // Only a start can meet a port that is taken.
     let listeners = match !wanted.is_empty() && asks_for_ports(desired) {
@@ -89,9 +104,9 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
         .map(async |image| -> Result<_, EngineError> {
             let present = bounded(ASK_TIMEOUT, async {
                 match client.inspect_image(&image).await {
-                    Ok(_) => Ok(true),
+                    Ok(found) => Ok(Some(ImageId(found.id.unwrap_or_else(|| image.clone())))),
                     // Also what is no image's name: the pull says so in Docker's words, and only its own app fails.
-                    Err(error) if status(&error).is_some_and(|code| (400..500).contains(&code)) => Ok(false),
+                    Err(error) if status(&error).is_some_and(|code| (400..500).contains(&code)) => Ok(None),
                     Err(error) => Err(error),
                 }
             });
@@ -104,6 +119,7 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
     Ok(World {
         containers,
         images,
+        pins,
         unclear,
         cores: docker.machine.cores,
         listeners,
@@ -111,11 +127,29 @@ pub(super) async fn observe(docker: &Docker, desired: &Desired) -> Result<World,
     })
 }
 
+/// At most so often, and only with a look that is made anyway: a box at rest leaves nothing behind.
+fn sweep_is_due(docker: &Docker) -> bool {
+    let mut swept = lock(&docker.swept);
+    let is_due = swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL);
+    if is_due {
+        *swept = Some(Instant::now());
+    }
+    is_due
+}
+
 fn asks_for_ports(desired: &Desired) -> bool {
     desired.apps.values().any(|app| match app {
         DesiredApp::Valid(app) => app.host_ports().next().is_some(),
         DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. } => false,
     })
+}
+
+/// A container of this node's that does nothing but hold its image.
+fn pin(node: &NodeName, summary: &ContainerSummary) -> Option<(ContainerId, ImageId)> {
+    let found = summary.labels.as_ref()?;
+    let ours = found.get(labels::NODE).is_some_and(|name| name == node.as_str());
+    let holds = found.get(labels::PIN).filter(|_| ours)?;
+    Some((ContainerId(summary.id.clone()?), ImageId(holds.clone())))
 }
 
 /// A container as the list shows it.
@@ -127,10 +161,10 @@ struct Listed {
     container: ObservedContainer,
 }
 
-fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<Listed, EngineError> {
-    let missing =
-        |what: &str| EngineError::Refused { message: format!("docker lists a container without {what}") };
-    let id = summary.id.ok_or_else(|| missing("an id"))?;
+/// Fails in words where an entry makes no sense: then the whole list says nothing.
+fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<Listed, String> {
+    let missing = |what: &str| format!("docker lists a container without {what}");
+    let id = summary.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("an id"))?;
     let listed = summary.state.ok_or_else(|| missing("a state"))?;
     // A container that others link to has several names; its own has no second slash.
     let names = summary.names.unwrap_or_default();
@@ -150,6 +184,7 @@ fn read(docker: &Docker, node: &NodeName, summary: ContainerSummary) -> Result<L
     let mut container = ObservedContainer {
         name,
         owner,
+        image: summary.image_id.filter(|id| !id.is_empty()).map(ImageId),
         state: foreign_state(listed, created),
         ports: ports(summary.ports.unwrap_or_default()),
         host_network: false,

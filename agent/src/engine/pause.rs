@@ -1,6 +1,8 @@
 //! The sandbox's program: a container that holds a network namespace and does nothing. It is assembled here, a few instructions per
 //! architecture, and imported into Docker when it is missing, so that a box needs no registry for it.
 
+use crate::archive::{Archive, Entry};
+
 /// Name of the image. The number changes whenever its content does.
 pub(super) const IMAGE: &str = "skerry.dev/pause:1";
 /// The same, as the import call wants it.
@@ -21,7 +23,11 @@ pub(super) fn root_filesystem(architecture: &str) -> Option<Vec<u8>> {
         "riscv64" => elf64(EM_RISCV, EF_RISCV_DOUBLE, &words(&RISCV64)),
         _ => return None,
     };
-    Some(tar(PROGRAM.trim_start_matches('/'), &program))
+    // Of time 0: the same bytes, and so the same image, on every box.
+    let name = PROGRAM.trim_start_matches('/');
+    let mut archive = Archive::default();
+    archive.add(Entry { name, mode: 0o555, modified: 0, content: &program });
+    Some(archive.finish())
 }
 
 const EM_ARM: u16 = 40;
@@ -105,28 +111,6 @@ fn start(class: u8, machine: u16) -> Vec<u8> {
     elf.extend(machine.to_le_bytes());
     elf.extend(1u32.to_le_bytes());
     elf
-}
-
-/// A tar archive with one executable file, owned by root, of time 0: the same bytes, and so the same image, on every box.
-fn tar(name: &str, content: &[u8]) -> Vec<u8> {
-    const BLOCK: usize = 512;
-    let mut header = [0u8; BLOCK];
-    let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
-    put(0, name.as_bytes());
-    put(100, b"0000555\0");
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{:011o}\0", content.len()).as_bytes());
-    put(136, b"00000000000\0");
-    put(148, b"        ");
-    put(156, b"0");
-    put(257, b"ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut tar = header.to_vec();
-    tar.extend(content);
-    tar.resize(tar.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
-    tar
 }
 
 #[cfg(test)]

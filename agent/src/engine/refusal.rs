@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use bollard::errors::Error;
+use skerry_proto::caps;
 use skerry_terms::Chain;
 
-use super::EngineError;
+use super::{EngineError, transport};
 
 /// HTTP status of "there is no such container or image".
 pub(super) const NOT_FOUND: u16 = 404;
@@ -38,7 +39,8 @@ pub(super) fn words(error: &Error) -> Option<&str> {
 #[expect(clippy::wildcard_enum_match_arm, reason = "bollard's enum depends on its features")]
 pub(super) fn classify(error: Error, timeout: std::time::Duration) -> EngineError {
     if let Some(words) = words(&error) {
-        let words = words.trim();
+        // Whatever stands there, a proxy's page perhaps.
+        let words = &caps::truncate(words.trim(), caps::MESSAGE_MAX);
         return match status(&error) {
             _ if PORT_TAKEN.iter().any(|mark| words.contains(mark)) => {
                 EngineError::PortTaken { message: port_message(words) }
@@ -48,10 +50,16 @@ pub(super) fn classify(error: Error, timeout: std::time::Duration) -> EngineErro
             Some(_) | None => EngineError::Refused { message: words.to_owned() },
         };
     }
+    if transport::is_too_long(&error) {
+        return EngineError::Refused {
+            message: format!("docker's answer cannot be right: {}", Chain(&error)),
+        };
+    }
     match error {
         Error::RequestTimeoutError => EngineError::TimedOut { after: timeout },
         Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::APIVersionParseError {} => {
-            EngineError::Refused { message: format!("docker's answer could not be read: {}", Chain(&error)) }
+            let message = format!("docker's answer could not be read: {}", Chain(&error));
+            EngineError::Refused { message: caps::truncate(&message, caps::MESSAGE_MAX) }
         }
         other => EngineError::Unavailable { message: Chain(&other).to_string() },
     }

@@ -18,6 +18,7 @@ mod owner;
 mod pins;
 mod reclaim;
 mod subpath;
+mod sweep;
 
 use std::fmt;
 use std::io;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, open};
 use sha2::{Digest as _, Sha256};
-use skerry_agent_core::{BoundMount, CreateSpec, HostPathType, Role, Volume};
+use skerry_agent_core::{BoundMount, CreateSpec, HostPathType, Role, SpecHash, Volume};
 use skerry_terms::{AppKey, Chain};
 
 use super::EngineError;
@@ -56,6 +57,8 @@ pub struct Folders {
     /// Seccomp profiles that specs may name.
     seccomp: PathBuf,
     rule: HostPathRule,
+    /// Another process works in them.
+    only_looked_at: bool,
 }
 
 impl fmt::Debug for Folders {
@@ -79,7 +82,19 @@ impl Folders {
             mounts_root: PathBuf::from(MOUNTS_ROOT),
             making: pins::Making::default(),
             rule: Arc::new(|_| Ok(())),
+            only_looked_at: false,
         }
+    }
+
+    /// Those of an agent in another process. What seems to be left over may be what that one is about to use: it stays.
+    #[must_use]
+    pub fn only_looked_at(self) -> Self {
+        Self { only_looked_at: true, ..self }
+    }
+
+    /// A look may take away what belongs to nothing.
+    pub(super) fn are_tidied(&self) -> bool {
+        !self.only_looked_at
     }
 
     /// The folder of seccomp profiles. Without it, `seccomp` in the state directory.
@@ -120,7 +135,7 @@ impl Folders {
     /// The file in which a container leaves its last words.
     pub(super) fn message(&self, spec: &CreateSpec) -> PathBuf {
         let CreateSpec { app, role, hash, restart_count, .. } = spec;
-        self.messages(app).join(format!("{role}-{hash}-{restart_count}"))
+        self.messages(app).join(message_name(role, hash, *restart_count))
     }
 
     /// True if a path is that of such a file.
@@ -134,6 +149,11 @@ impl Folders {
     fn messages(&self, app: &AppKey) -> PathBuf {
         self.app(app).join(MESSAGES)
     }
+}
+
+/// Two runs of a container, and two specs of it, have files of their own.
+fn message_name(role: &Role, hash: &SpecHash, restart_count: u32) -> String {
+    format!("{role}-{hash}-{restart_count}")
 }
 
 /// What is mounted into a container.
@@ -342,6 +362,7 @@ pub(super) fn memory_name(folders: &Folders, spec: &CreateSpec, mount: &BoundMou
 pub(super) use files::project;
 pub(super) use pins::{being_made, pinned, unpin};
 pub(super) use reclaim::{discard, forget_message, kept};
+pub(super) use sweep::sweep;
 
 /// True if a path is on a file system in memory.
 pub(super) fn is_memory(path: &Path) -> bool {

@@ -64,7 +64,7 @@ impl Fixture {
 
     fn open(&self) -> Manifests {
         let folder = self.dir.path().join("manifests");
-        Manifests::open(self.store.clone(), Some(folder), site()).expect("opened")
+        Manifests::open(self.store.clone(), Some(folder), site())
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -350,4 +350,43 @@ async fn a_change_is_seen_without_polling_even_of_a_folder_that_is_not_there_yet
         assert!(seen, "step {step}");
     }
     task.abort();
+}
+
+/// A disk that takes nothing, as one that is full: the temporary file cannot be made.
+#[tokio::test(start_paused = true)]
+async fn what_the_disk_does_not_take_is_stored_as_soon_as_it_does() {
+    let fixture = Fixture::new();
+    let manifests = Arc::new(fixture.open());
+    let in_the_way = fixture.dir.path().join("state/local.tmp");
+    fs::create_dir(&in_the_way).expect("in the way");
+    let watching = tokio::spawn(super::watch(manifests.clone()));
+    fixture.put("web.yaml", WEB);
+    manifests.reread();
+    let set = manifests.local_set();
+    assert!(set.apps.is_empty(), "on disk first");
+    assert_eq!(set.unsaved.expect("said so").reason, "StateNotDurable");
+    fs::remove_dir(&in_the_way).expect("out of the way");
+    let mut sets = manifests.subscribe();
+    let stored = sets.wait_for(|set| set.unsaved.is_none());
+    let stored = tokio::time::timeout(std::time::Duration::from_secs(120), stored).await;
+    assert_eq!(stored.expect("in time").expect("told").apps.len(), 1);
+    assert_eq!(sources(&fixture.open()), [("plant/web".to_owned(), Source::Static)], "it is on disk");
+    watching.abort();
+}
+
+#[test]
+fn where_the_store_cannot_be_read_nothing_is_known_and_nothing_is_written_over() {
+    let fixture = Fixture::new();
+    fixture.open().accept(WEB).expect("handed over");
+    let key = fixture.dir.path().join("state/store.key");
+    let own = fs::read(&key).expect("read");
+    fs::remove_file(&key).expect("lost");
+    fixture.put("db.yaml", WEB);
+    let set = fixture.open().local_set();
+    assert!(set.lost && set.apps.is_empty() && set.retired.is_empty(), "{set:?}");
+    assert_eq!(set.unsaved.expect("said so").reason, "StateKeyUnusable");
+    fs::remove_file(fixture.file("db.yaml")).expect("removed");
+    fs::write(&key, own).expect("put back");
+    let set = fixture.open().local_set();
+    assert!(!set.lost && set.unsaved.is_none() && set.apps.len() == 1, "{set:?}");
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
+use skerry_agent_core::Backoff;
 use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use super::Manifests;
+
+/// Between tries to store what the disk did not take.
+const RETRY: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
 
 /// An editor writes a file in several steps.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -31,14 +35,34 @@ const ABOVE: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 
-/// Rereads the manifests whenever their folder changes. Ends only where it cannot watch.
+/// Rereads the manifests whenever their folder changes, and stores what the disk did not take as soon as it does.
 pub async fn watch(manifests: Arc<Manifests>) {
-    let Some(folder) = manifests.folder.clone() else { return };
-    if let Err(error) = follow(&manifests, &folder).await {
-        warn!(
-            "{} cannot be watched: {error}; changes of manifests count after the next start",
-            folder.display()
-        );
+    let folder = async {
+        let Some(folder) = manifests.folder.clone() else { return };
+        if let Err(error) = follow(&manifests, &folder).await {
+            warn!(
+                "{} cannot be watched: {error}; changes of manifests count after the next start",
+                folder.display()
+            );
+        }
+    };
+    tokio::join!(folder, pay(&manifests));
+}
+
+/// Costs nothing while nothing is owed.
+async fn pay(manifests: &Arc<Manifests>) {
+    let mut attempt = 0;
+    loop {
+        if !manifests.owes() {
+            attempt = 0;
+            manifests.owing.notified().await;
+        }
+        tokio::time::sleep(RETRY.jittered(attempt, crate::uplink::random())).await;
+        attempt = u32::saturating_add(attempt, 1);
+        let keeper = manifests.clone();
+        if tokio::task::spawn_blocking(move || keeper.pay()).await.is_err() {
+            return;
+        }
     }
 }
 

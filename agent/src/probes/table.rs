@@ -23,7 +23,12 @@ pub(super) struct Table {
     rows: BTreeMap<Key, Row>,
     /// Containers that were started before this were started before the agent.
     since: WallMillis,
+    /// The same moment, by a clock that nobody sets.
+    began: Instant,
 }
+
+/// By more than this a clock does not go wrong by itself while an agent runs: somebody has set it.
+const STEP: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Row {
@@ -54,8 +59,9 @@ impl Row {
 }
 
 impl Table {
-    pub fn new(since: WallMillis) -> Self {
-        Self { rows: BTreeMap::new(), since }
+    /// `since` is the box's time `now`.
+    pub fn new(since: WallMillis, now: Instant) -> Self {
+        Self { rows: BTreeMap::new(), since, began: now }
     }
 
     /// Ends what is not to run any more, or not like this, and begins what is new. `random` is any number.
@@ -66,7 +72,7 @@ impl Table {
                 continue;
             }
             let counter = Counter::new(key.1, &task.probe);
-            let due = now + self.first_wait(key.1, task, wall, random);
+            let due = now + self.first_wait(key.1, task, now, wall, random);
             self.rows.insert(key.clone(), Row { task: task.clone(), counter, due, question: None });
         }
     }
@@ -75,10 +81,14 @@ impl Table {
         &self,
         kind: ProbeKind,
         task: &ProbeTask,
+        now: Instant,
         wall: WallMillis,
         random: fn() -> u32,
     ) -> Duration {
-        let initial = task.probe.initial_delay.saturating_sub(wall.since(task.started_at));
+        // A clock that was set since says nothing of how long the container has run: then the delay is waited for in full, so that nothing
+        // that starts slowly is killed for it.
+        let ran = if self.was_set(now, wall) { Duration::ZERO } else { wall.since(task.started_at) };
+        let initial = task.probe.initial_delay.saturating_sub(ran);
         if task.started_at >= self.since {
             return initial;
         }
@@ -88,6 +98,14 @@ impl Table {
             ProbeKind::Liveness => task.probe.period,
         };
         initial + spread.mul_f64(f64::from(random()) / f64::from(u32::MAX))
+    }
+
+    /// True if the box's clock was set since the agent began.
+    fn was_set(&self, now: Instant, wall: WallMillis) -> bool {
+        let passed = now.saturating_duration_since(self.began);
+        let by_clock = i128::from(wall.0) - i128::from(self.since.0);
+        let off = by_clock - i128::try_from(passed.as_millis()).unwrap_or(i128::MAX);
+        off.unsigned_abs() > STEP.as_millis()
     }
 
     /// When something is to be asked.

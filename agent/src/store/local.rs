@@ -2,20 +2,16 @@
 //! that one whose file vanished while no agent ran is still taken away.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use prost::Message as _;
 use skerry_proto::{WireError, app_key, caps, payload_set, wire};
 use skerry_terms::{AppKey, Chain, Payload, PayloadSet};
 use tracing::warn;
 
-use super::{Store, StoreError, format};
+use super::{LOCAL, Store, StoreError, format};
 
-const FILE: &str = "local.bin";
-const TEMPORARY: &str = "local.tmp";
-const CORRUPT: &str = "local.corrupt-";
 /// Two sets at their cap, and as many names again.
-const CONTENT_MAX: usize = 2 * caps::SET_MAX + 4 * caps::APPS_MAX * 512 + 4096;
+pub(super) const CONTENT_MAX: usize = 2 * caps::SET_MAX + 4 * caps::APPS_MAX * 512 + 4096;
 
 /// The box's own apps, as far as the agent itself keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,7 +25,7 @@ pub struct Local {
 }
 
 impl Local {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let Self { apps, files, known } = self;
         let nothing = Payload::from(Vec::new());
         let frames = |set: &PayloadSet| {
@@ -44,7 +40,7 @@ impl Local {
         local.encode_to_vec()
     }
 
-    fn decode(content: &[u8]) -> Result<Self, String> {
+    pub(super) fn decode(content: &[u8]) -> Result<Self, String> {
         let text = |error: WireError| error.to_string();
         let wire::StoredLocal { apps, files, known } =
             wire::StoredLocal::decode(content).map_err(|error| error.to_string())?;
@@ -61,32 +57,51 @@ impl Local {
     }
 }
 
+/// What was read of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalLoaded {
+    pub local: Local,
+    /// A copy that could not be read is kept aside: what local apps there were is not known, so that nothing may be taken for one that is
+    /// gone. Ends when somebody removes that copy.
+    pub lost: bool,
+}
+
 impl Store {
-    /// Reads what was handed over. A file that cannot be read is kept aside; nothing is then known of local apps, and what runs of them is
-    /// left alone.
-    pub fn load_local(&self) -> Result<Local, StoreError> {
-        let path = self.folder.join(FILE);
-        let opened = match self.open_file(&path, FILE, CONTENT_MAX) {
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(Local::default());
-            }
-            opened => opened?,
+    /// Reads what was handed over. A corrupt file is kept aside; what then runs of local apps is left alone. An error: it stays where it is until
+    /// it can be read, and nothing is written over it.
+    pub fn load_local(&self) -> Result<LocalLoaded, StoreError> {
+        let Some(opened) = self.open_file(LOCAL)? else {
+            return Ok(LocalLoaded { local: Local::default(), lost: self.local_is_lost() });
         };
-        let read = opened.and_then(|format::Opened { content, plain: _ }| Local::decode(&content));
+        let read = opened.and_then(|format::Opened { content, version: _ }| Local::decode(&content));
         let why = match read {
-            Ok(local) => return Ok(local),
+            Ok(local) => return Ok(LocalLoaded { local, lost: self.local_is_lost() }),
             Err(why) => why,
         };
-        let kept = self.keep_aside(&path, CORRUPT);
+        let kept = self.keep_aside(&self.folder.join(LOCAL.file), LOCAL.corrupt).inspect_err(|_| {
+            self.guards().corrupt(LOCAL);
+        });
         let kept =
             kept.map_or_else(|error| Chain(&error).to_string(), |path| format!("kept at {}", path.display()));
-        warn!("what was handed over with run -f cannot be read: {why}; {kept}. Hand it over again");
-        Ok(Local::default())
+        warn!(
+            "what was handed over with run -f cannot be read: {why}; {kept}. Hand it over again, and remove that copy: until then containers of apps that nobody asks for are left alone"
+        );
+        Ok(LocalLoaded { local: Local::default(), lost: true })
+    }
+
+    /// True while a copy that could not be read is kept.
+    pub fn local_is_lost(&self) -> bool {
+        self.guards().of(LOCAL).is_some()
+            || self.kept_aside(LOCAL.corrupt).map_or(true, |numbers| !numbers.is_empty())
+    }
+
+    /// True while what is stored cannot be read and is waited for.
+    pub fn local_waits(&self) -> bool {
+        self.guards().waits(LOCAL)
     }
 
     /// When this returns, a power cut does not lose it.
     pub fn save_local(&self, local: &Local) -> Result<(), StoreError> {
-        self.write_file(&self.folder.join(FILE), &self.folder.join(TEMPORARY), FILE, local.encode())?;
-        self.sync_folder()
+        self.write_file(LOCAL, local.encode(), false)
     }
 }

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
-use tracing::warn;
 
 use super::{StoreError, at};
 
@@ -33,11 +32,13 @@ impl Lock {
             }
             Err(error) => return Err(at("lock", folder)(error.into())),
         }
-        // The file only tells a second agent who was first; without it, it is still refused.
-        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        if let Err(error) = open.and_then(|mut file| writeln!(file, "{}", std::process::id())) {
-            warn!("cannot write {}: {error}; going on with what is stored", path.display());
-        }
         Ok(Self { _folder: locked })
+    }
+
+    /// Tells a second agent who was first; without that it is still refused. Fails where the folder cannot be written.
+    pub fn sign(&self, folder: &Path) -> Result<(), StoreError> {
+        let path = folder.join(FILE);
+        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        open.and_then(|mut file| writeln!(file, "{}", std::process::id())).map_err(at("write", &path))
     }
 }

@@ -26,7 +26,11 @@ const TAG: usize = 16;
 pub(super) const SEALED_EXTRA: usize = SALT + NONCE_LEN + TAG;
 
 /// The key of a box, as its file has it.
-pub(super) struct Key(hmac::Key);
+pub(super) struct Key {
+    secret: hmac::Key,
+    /// Where it lies.
+    pub path: PathBuf,
+}
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,6 +45,8 @@ pub enum KeyError {
     Missing { path: PathBuf },
     #[error("the key {} is not a file of {KEY_BYTES} bytes", path.display())]
     Length { path: PathBuf },
+    #[error("the key {} is another one than what is stored was sealed with; put the right one back", path.display())]
+    Foreign { path: PathBuf },
     #[error("cannot read or write the key {}", path.display())]
     Io {
         path: PathBuf,
@@ -57,19 +63,17 @@ pub struct NoRandomness;
 
 /// The proof does not hold. Damage was ruled out before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it was sealed with another key than the one that is there, or for another place; put the right store.key back"
-)]
+#[error("it was sealed with another key than the one that is there, or for another place")]
 pub(super) struct Foreign;
 
 impl Key {
-    fn new(bytes: &[u8; KEY_BYTES]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    fn new(bytes: &[u8; KEY_BYTES], path: &Path) -> Self {
+        Self { secret: hmac::Key::new(hmac::HMAC_SHA256, bytes), path: path.to_owned() }
     }
 
     /// The key for one write to one place.
     fn derive(&self, place: &str, salt: &[u8]) -> LessSafeKey {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.secret);
         context.update(salt);
         context.update(place.as_bytes());
         let derived = context.sign();
@@ -96,32 +100,30 @@ impl Key {
         file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(files)?;
         let bytes =
             <[u8; KEY_BYTES]>::try_from(bytes).map_err(|_| KeyError::Length { path: path.to_owned() })?;
-        Ok(Self::new(&bytes))
+        Ok(Self::new(&bytes, path))
     }
 
-    /// Reads the key, or makes one that is on disk before anything is sealed with it.
-    pub fn read_or_make(path: &Path) -> Result<Self, KeyError> {
-        match Self::read(path) {
-            Err(KeyError::Missing { path: _ }) => {}
-            key
-            @ (Ok(_) | Err(KeyError::Length { .. } | KeyError::Io { .. } | KeyError::NoRandomness(_))) => {
-                return key;
-            }
-        }
+    /// Makes a key that is on disk before anything is sealed with it.
+    pub fn make(path: &Path) -> Result<Self, KeyError> {
         let mut bytes = [0; KEY_BYTES];
         fill(&mut bytes)?;
         install(path, &bytes).map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
-        Ok(Self::new(&bytes))
+        Ok(Self::new(&bytes, path))
     }
 }
 
 fn install(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("tmp");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
+    let write = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&unfinished);
+    })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

@@ -1,14 +1,17 @@
 //! What is in `desired.bin`: the set that was received last, and the notes on updates.
 
 use prost::Message as _;
-use skerry_agent_core::{FailedRevision, Held, Notes};
+use skerry_agent_core::{Committed, FailedRevision, Held, ImageId, Images, Notes};
 use skerry_proto::{WireError, caps, payload_set, wire};
-use skerry_terms::{AppKey, Digest, Payload};
+use skerry_terms::{AppKey, ContainerName, Digest, Payload};
 
 use crate::decode::print;
 
-/// A set at its cap, as much again to go back to, and room for names, generation and words.
-pub(super) const CONTENT_MAX: usize = 2 * caps::SET_MAX + caps::APPS_MAX * 4096 + 4096;
+/// A set at its cap, as much again to go back to, and room for names, generation, words and the ids of images: 200 bytes for each container of
+/// an app, now and before.
+pub(super) const CONTENT_MAX: usize = 2 * caps::SET_MAX
+    + caps::APPS_MAX * (4096 + 2 * 200 * (caps::CONTAINERS_MAX + caps::INIT_CONTAINERS_MAX))
+    + 4096;
 
 /// Everything that the agent must not lose.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,11 +31,19 @@ impl Stored {
     pub(super) fn encode(&self) -> Vec<u8> {
         let Self { held, notes: Notes { committed, failed } } = self;
         let set = held.as_ref().map(|held| &held.set);
-        let frame = |(key, (payload, _)): (&AppKey, &(Payload, Digest))| {
+        let image = |(name, ImageId(id)): (&ContainerName, &ImageId)| wire::ContainerImage {
+            container: name.to_string(),
+            image: id.clone(),
+        };
+        let frame = |(key, committed): (&AppKey, &Committed)| {
+            let Committed { payload, print: _, images, before } = committed;
             let same = set.and_then(|set| set.get(key)) == Some(payload);
             let nothing = Payload::from(Vec::new());
-            let app = wire::AppFrame::new(key, if same { &nothing } else { payload });
-            wire::Committed { app: Some(app) }
+            wire::Committed {
+                app: Some(wire::AppFrame::new(key, if same { &nothing } else { payload })),
+                images: images.iter().map(image).collect(),
+                before: before.iter().map(|ImageId(id)| id.clone()).collect(),
+            }
         };
         let failure = |(key, failed): (&AppKey, &FailedRevision)| {
             let FailedRevision { print, revision, reason, message } = failed;
@@ -70,7 +81,7 @@ impl Stored {
             None => None,
         };
         let mut notes = Notes::default();
-        for wire::Committed { app } in committed {
+        for wire::Committed { app, images, before } in committed {
             let (key, payload) = app.ok_or("a committed revision has no app")?.checked().map_err(text)?;
             let same = || held.as_ref().and_then(|held| held.set.get(&key)).cloned();
             let payload = match payload.is_empty() {
@@ -78,7 +89,8 @@ impl Stored {
                 false => payload,
             };
             let print = print(&key, &payload);
-            notes.committed.insert(key, (payload, print));
+            let (images, before) = (read_images(images)?, before.into_iter().map(ImageId).collect());
+            notes.committed.insert(key, Committed { payload, print, images, before });
         }
         for failure in failed {
             let wire::FailedRevision { namespace, name, print, revision, reason, message } = failure;
@@ -88,4 +100,12 @@ impl Stored {
         }
         Ok(Self { held, notes })
     }
+}
+
+fn read_images(images: Vec<wire::ContainerImage>) -> Result<Images, String> {
+    let image = |wire::ContainerImage { container, image }| {
+        let name = container.parse::<ContainerName>().map_err(|error| error.to_string())?;
+        Ok((name, ImageId(image)))
+    };
+    images.into_iter().map(image).collect()
 }

@@ -1,8 +1,15 @@
+mod golden;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+
 use prost::Message as _;
-use skerry_agent_core::{FailedRevision, Held, Notes};
+use skerry_agent_core::{Committed, FailedRevision, Held, ImageId, Images, Notes};
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Digest, Generation, Payload, PayloadSet};
 
+use super::file::CORRUPT_KEPT;
+use super::seal::Key;
 use super::*;
 use crate::decode::print;
 
@@ -28,13 +35,18 @@ fn noted(version: u64) -> Stored {
         reason: "ProgressDeadlineExceeded".to_owned(),
         message: "was not ready".to_owned(),
     };
-    let print = |key: AppKey, payload: Payload| {
-        let print = print(&key, &payload);
-        (key, (payload, print))
-    };
-    let committed = committed.map(|(key, payload)| print(key, payload)).into();
+    let committed = committed.map(|(key, payload)| {
+        let committed = committed_as(&key, payload);
+        (key, committed)
+    });
+    let committed = committed.into();
     let failed = [(key("plant-b/db"), failed)].into();
     Stored { held: Some(held), notes: Notes { committed, failed } }
+}
+
+fn committed_as(key: &AppKey, payload: Payload) -> Committed {
+    let print = print(key, &payload);
+    Committed { payload, print, images: Images::new(), before: BTreeSet::new() }
 }
 
 fn held(version: u64) -> Held {
@@ -58,7 +70,7 @@ impl Fixture {
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join("state").join(FILE)
+        self.dir.path().join("state").join(DESIRED.file)
     }
 
     fn key_path(&self) -> PathBuf {
@@ -66,17 +78,17 @@ impl Fixture {
     }
 
     fn key(&self) -> Key {
-        Key::read_or_make(&self.key_path()).expect("a key")
+        let path = self.key_path();
+        Key::read(&path).or_else(|_| Key::make(&path)).expect("a key")
     }
 
     /// A sealed file, and what reads it.
     fn sealed(&self, stored: &Stored) -> Vec<u8> {
-        format::encode(stored.encode(), FILE, &self.key()).expect("sealed")
+        format::encode(stored.encode(), DESIRED.file, &self.key()).expect("sealed")
     }
 
     fn decode(&self, bytes: Vec<u8>) -> Result<format::Opened, Unreadable> {
-        let key = || Key::read(&self.key_path()).map_err(|error| error.to_string());
-        format::decode(bytes, FILE, state::CONTENT_MAX + format::EXTRA, key)
+        format::decode(bytes, DESIRED.file, DESIRED.max + format::EXTRA, || Key::read(&self.key_path()))
     }
 
     fn corrupt(&self) -> (PathBuf, String) {
@@ -116,10 +128,20 @@ fn the_empty_set_is_not_the_same_as_none() {
 fn notes_are_kept_where_no_set_was_ever_received() {
     let fixture = Fixture::new();
     let payload = Payload::from(&b"local"[..]);
-    let committed = [(key("box/own"), (payload.clone(), print(&key("box/own"), &payload)))].into();
+    let committed = [(key("box/own"), committed_as(&key("box/own"), payload))].into();
     let stored = Stored { held: None, notes: Notes { committed, ..Notes::default() } };
     fixture.store.save(&stored).expect("saved");
     assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored));
+}
+
+#[test]
+fn what_is_committed_is_stored_with_its_images_and_those_before() {
+    let mut stored = noted(1);
+    for committed in stored.notes.committed.values_mut() {
+        committed.images = [("main".parse().expect("a name"), ImageId("sha256:1".to_owned()))].into();
+        committed.before = [ImageId("sha256:0".to_owned())].into();
+    }
+    assert_eq!(Stored::decode(&stored.encode(), false), Ok(stored));
 }
 
 #[test]
@@ -128,15 +150,13 @@ fn a_payload_that_is_committed_and_wanted_is_stored_once() {
     let payload = Payload::from(vec![7; 100_000]);
     stored.held.as_mut().expect("held").set.insert(key("a/large"), payload.clone());
     let bare = stored.encode().len();
-    let print = print(&key("a/large"), &payload);
-    stored.notes.committed.insert(key("a/large"), (payload, print));
+    stored.notes.committed.insert(key("a/large"), committed_as(&key("a/large"), payload));
     assert!(stored.encode().len() < bare + 100);
     assert_eq!(Stored::decode(&stored.encode(), false), Ok(stored));
 }
 
 #[test]
 fn nobody_else_may_read_what_is_stored() {
-    use std::os::unix::fs::PermissionsExt as _;
     let fixture = Fixture::new();
     fixture.store.save(&stored(1)).expect("saved");
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
@@ -159,31 +179,94 @@ fn what_is_stored_cannot_be_read_without_the_key() {
     assert_ne!(bytes[52..80], again[52..80], "no two writes are sealed alike");
 }
 
+/// What stands in the way of reading, and of writing.
+fn wrong_keys() -> [(Option<Vec<u8>>, &'static str); 3] {
+    [
+        (None, "store.key is missing"),
+        (Some(vec![9; 32]), "is another one than what is stored was sealed with"),
+        (Some(vec![9; 31]), "is not a file of 32 bytes"),
+    ]
+}
+
+fn put_key(path: &Path, key: Option<Vec<u8>>) {
+    match key {
+        Some(key) => fs::write(path, key).expect("written"),
+        None => fs::remove_file(path).expect("removed"),
+    }
+}
+
 #[test]
-fn a_missing_or_another_key_is_said_so_and_never_taken_for_an_empty_state() {
+fn a_key_that_is_put_back_heals_everything() {
     let fixture = Fixture::new();
     fixture.store.save(&stored(1)).expect("saved");
+    let local = Local { known: [key("a/own")].into(), ..Local::default() };
+    fixture.store.save_local(&local).expect("saved");
     let bytes = fs::read(fixture.path()).expect("read");
     let own = fs::read(fixture.key_path()).expect("read");
-    for (wrong, words) in [
-        (None, "store.key is missing"),
-        (Some(vec![9; 32]), "sealed with another key"),
-        (Some(vec![9; 31]), "is not a file of 32 bytes"),
-    ] {
-        fixture.put(&bytes);
-        match wrong {
-            Some(wrong) => fs::write(fixture.key_path(), wrong).expect("written"),
-            None => fs::remove_file(fixture.key_path()).expect("removed"),
-        }
-        let (kept_at, why) = fixture.corrupt();
-        assert!(why.contains(words), "{why}");
-        assert_eq!(fs::read(kept_at).expect("kept"), bytes);
-        assert!(fixture.store.load_local().is_ok());
+    for (wrong, words) in wrong_keys() {
+        let made = wrong.clone();
+        put_key(&fixture.key_path(), wrong);
+        let error = fixture.store.load().expect_err("not readable");
+        assert!(Chain(&error).to_string().contains(words), "{}", Chain(&error));
+        assert_eq!(error.when_reading().reason, "StateKeyUnusable");
+        assert!(fixture.store.load_local().is_err());
+        // Nothing of the agent's own takes its place, and no key is made that would make it look as if all were well.
+        assert!(matches!(fixture.store.save(&stored(2)), Err(StoreError::Key { .. })));
+        assert!(fixture.store.save_local(&Local::default()).is_err());
+        assert_eq!(fs::read(fixture.path()).expect("there"), bytes);
+        assert_eq!(fs::read(fixture.key_path()).ok(), made);
+        assert!(fixture.store.is_guarding() && !fixture.store.is_readable_again());
+        fs::write(fixture.key_path(), &own).expect("written");
+        assert!(fixture.store.is_readable_again());
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(1)));
+        assert_eq!(
+            fixture.store.load_local().expect("loaded"),
+            LocalLoaded { local: local.clone(), lost: false }
+        );
+        assert!(!fixture.store.is_guarding());
     }
-    // What was kept aside is good again with its key.
-    fs::write(fixture.key_path(), own).expect("written");
-    fixture.put(&bytes);
-    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(1)));
+}
+
+#[test]
+fn where_the_key_is_lost_a_fresh_set_begins_anew_and_what_was_is_kept() {
+    for (wrong, _) in wrong_keys() {
+        let fixture = Fixture::new();
+        fixture.store.save(&stored(1)).expect("saved");
+        fixture.store.save_local(&Local { known: [key("a/own")].into(), ..Local::default() }).expect("saved");
+        let bytes = fs::read(fixture.path()).expect("read");
+        let is_damaged = wrong.as_ref().is_some_and(|key| key.len() != 32);
+        put_key(&fixture.key_path(), wrong);
+        assert!(fixture.store.load().is_err() && fixture.store.load_local().is_err());
+        fixture.store.save_received(&stored(2)).expect("saved");
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(2)));
+        let folder = fixture.dir.path().join("state");
+        assert_eq!(fs::read(folder.join("desired.corrupt-1")).expect("kept"), bytes);
+        assert_eq!(folder.join("store.key.corrupt-1").exists(), is_damaged);
+        // What local apps there were is not known from now on, until somebody says that it does not matter.
+        assert_eq!(
+            fixture.store.load_local().expect("loaded"),
+            LocalLoaded { lost: true, ..Default::default() }
+        );
+        fixture.store.save_local(&Local::default()).expect("writable again");
+        fs::remove_file(folder.join("local.corrupt-1")).expect("removed");
+        assert!(!fixture.store.load_local().expect("loaded").lost);
+    }
+}
+
+#[test]
+fn a_key_on_another_medium_is_waited_for_whatever_comes() {
+    let Fixture { store, dir } = Fixture::new();
+    let medium = dir.path().join("medium.key");
+    let store = store.with_key(medium.clone());
+    store.save(&stored(1)).expect("saved");
+    let own = fs::read(&medium).expect("there");
+    for (wrong, _) in wrong_keys() {
+        put_key(&medium, wrong);
+        assert!(store.load().is_err());
+        assert!(matches!(store.save_received(&stored(2)), Err(StoreError::Key { .. })));
+        fs::write(&medium, &own).expect("written");
+        assert_eq!(store.load().expect("loaded"), Loaded::Stored(stored(1)));
+    }
 }
 
 #[test]
@@ -194,9 +277,10 @@ fn the_key_may_be_on_another_medium() {
     store.save(&stored(1)).expect("saved");
     assert_eq!(fs::read(&medium).expect("there").len(), 32);
     assert!(!dir.path().join("state").join(KEY).exists());
-    let absent = store.with_key(dir.path().join("absent").join("store.key"));
+    let absent = Store::open(&dir.path().join("other")).expect("opened");
+    let absent = absent.with_key(dir.path().join("absent").join("store.key"));
     let error = absent.save(&stored(2)).expect_err("refused");
-    assert!(matches!(error, StoreError::Key(KeyError::Io { .. })), "{error:?}");
+    assert!(matches!(error, StoreError::Key { source: KeyError::Io { .. }, .. }), "{error:?}");
 }
 
 #[test]
@@ -225,7 +309,7 @@ fn a_file_with_any_flipped_bit_is_corrupt() {
 
 /// The checksum is no secret: whoever changes a file can mend it. The seal holds all the same.
 #[test]
-fn a_change_with_a_mended_checksum_is_corrupt() {
+fn a_change_with_a_mended_checksum_does_not_open() {
     let fixture = Fixture::new();
     let bytes = fixture.sealed(&stored(1));
     for at in 52..bytes.len() {
@@ -233,10 +317,10 @@ fn a_change_with_a_mended_checksum_is_corrupt() {
         bytes[at] ^= 1;
         mend(&mut bytes);
         let changed = fixture.decode(bytes);
-        assert!(matches!(changed, Err(Unreadable::Corrupt { .. })), "byte {at}");
+        assert!(matches!(changed, Err(Unreadable::Locked(KeyError::Foreign { .. }))), "byte {at}");
     }
     let moved = format::encode(stored(1).encode(), "local.bin", &fixture.key()).expect("sealed");
-    assert!(matches!(fixture.decode(moved), Err(Unreadable::Corrupt { .. })), "a file of another name");
+    assert!(matches!(fixture.decode(moved), Err(Unreadable::Locked(_))), "a file of another name");
 }
 
 fn mend(bytes: &mut [u8]) {
@@ -261,16 +345,130 @@ fn a_corrupt_file_is_kept_aside_and_not_taken_for_missing() {
     assert_eq!(left, [false, false, true, true, true], "the newest {CORRUPT_KEPT} are kept");
 }
 
-#[test]
-fn a_newer_agents_file_stays_where_it_is() {
-    let fixture = Fixture::new();
-    let mut bytes = fixture.sealed(&stored(1));
-    bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
+/// The same file, as an agent of another version writes it.
+fn of_version(mut bytes: Vec<u8>, version: u16, oldest: u16) -> Vec<u8> {
+    bytes[8..10].copy_from_slice(&version.to_le_bytes());
+    bytes[10..12].copy_from_slice(&oldest.to_le_bytes());
     mend(&mut bytes);
-    fixture.put(&bytes);
-    let error = fixture.store.load().expect_err("refused");
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
-    assert_eq!(fs::read(fixture.path()).expect("there"), bytes);
+    bytes
+}
+
+#[test]
+fn a_newer_agents_file_stays_where_it_is_whatever_comes() {
+    let fixture = Fixture::new();
+    for (version, oldest) in [(3, 0), (3, 3), (u16::MAX, 3)] {
+        let bytes = of_version(fixture.sealed(&stored(1)), version, oldest);
+        fixture.put(&bytes);
+        let error = fixture.store.load().expect_err("refused");
+        assert!(matches!(error, StoreError::Newer { found, known: 2, .. } if found == version), "{error}");
+        assert_eq!(error.when_reading().reason, "StateFromNewerAgent");
+        for refused in [fixture.store.save(&stored(2)), fixture.store.save_received(&stored(2))] {
+            assert!(matches!(refused, Err(StoreError::Newer { .. })), "{refused:?}");
+        }
+        assert_eq!(fs::read(fixture.path()).expect("there"), bytes);
+        assert!(!fixture.store.is_readable_again());
+        // A fitting state appears.
+        fixture.put(&fixture.sealed(&stored(3)));
+        assert!(fixture.store.is_readable_again());
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(3)));
+    }
+}
+
+#[test]
+fn a_newer_agents_file_that_says_so_is_read() {
+    let fixture = Fixture::new();
+    for oldest in [1, 2] {
+        fixture.put(&of_version(fixture.sealed(&stored(1)), 3, oldest));
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(1)));
+        fixture.store.save(&stored(2)).expect("it is this agent's now");
+    }
+    for (version, oldest) in [(0, 0), (2, 3), (0, 1)] {
+        let read = fixture.decode(of_version(fixture.sealed(&stored(1)), version, oldest));
+        assert!(matches!(read, Err(Unreadable::Corrupt { .. })), "{version} {oldest}: {read:?}");
+    }
+}
+
+/// Whatever lies in its place is no set, empty or not.
+#[test]
+fn no_thing_in_its_place_is_taken_for_a_set() {
+    let fixture = Fixture::new();
+    let path = fixture.path();
+    for content in [Vec::new(), vec![0; 4096], b"SKERRY\r\n".to_vec(), vec![b'x'; 100]] {
+        fixture.put(&content);
+        fixture.corrupt();
+        assert_eq!(fixture.store.load().expect("loaded"), Loaded::Missing);
+    }
+    let large = fs::File::create(&path).expect("created");
+    large.set_len((DESIRED.max + format::EXTRA + 1) as u64).expect("sparse");
+    let (_, why) = fixture.corrupt();
+    assert!(why.contains("more than"), "{why}");
+    fs::create_dir(&path).expect("created");
+    let error = fixture.store.load().expect_err("a folder");
+    assert_eq!(error.when_reading().reason, "StateUnreadable");
+    assert!(fixture.store.save(&stored(1)).is_err() && path.is_dir(), "not written over");
+    fixture.store.save_received(&stored(1)).expect("a fresh copy takes its place");
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(1)));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        fixture.dir.path().join("state/local.bin"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .expect("a pipe");
+    assert!(fixture.store.load_local().expect("nobody waits at a pipe").lost);
+}
+
+/// A disk that takes nothing, as one that is full: the temporary file cannot be made.
+#[test]
+fn a_write_that_fails_leaves_everything_as_it_was() {
+    let fixture = Fixture::new();
+    fixture.store.save(&stored(1)).expect("saved");
+    let temporary = fixture.path().with_file_name(DESIRED.temporary);
+    fs::create_dir(&temporary).expect("in the way");
+    let error = fixture.store.save(&stored(2)).expect_err("refused");
+    assert_eq!(error.when_writing().reason, "StateNotDurable");
+    assert_eq!(fixture.store.load().expect("loaded"), Loaded::Stored(stored(1)));
+    fs::remove_dir(&temporary).expect("out of the way");
+    fixture.store.save(&stored(2)).expect("saved");
+    let names = || fs::read_dir(fixture.dir.path().join("state")).expect("listed").count();
+    assert_eq!(names(), 3, "lock, key and state");
+    fs::write(&temporary, b"half").expect("as a power cut leaves it");
+    let folder = fixture.dir.path().join("state");
+    drop(fixture.store);
+    let store = Store::open(&folder).expect("opened");
+    assert!(!temporary.exists() && store.unwritable().is_none());
+}
+
+proptest::proptest! {
+    /// However a file is damaged, what comes of it is an answer, and never another set than the one that was stored.
+    #[test]
+    fn damage_of_any_kind_is_seen(
+        cuts in proptest::collection::vec((0usize..600, 0usize..64), 0..3),
+        bytes in proptest::collection::vec((0usize..600, proptest::prelude::any::<u8>()), 0..6),
+        mended: bool,
+    ) {
+        let fixture = Fixture::new();
+        let good = fixture.sealed(&noted(1));
+        let mut bad = good.clone();
+        for (at, byte) in bytes {
+            let at = at % bad.len();
+            bad[at] = byte;
+        }
+        for (at, length) in cuts {
+            let at = at % (bad.len() + 1);
+            let end = (at + length).min(bad.len());
+            bad.drain(at..end);
+        }
+        if mended && bad.len() >= 52 {
+            mend(&mut bad);
+        }
+        let same = bad == good;
+        match fixture.decode(bad).map(|opened| Stored::decode(&opened.content, opened.version == format::PLAIN)) {
+            Ok(Ok(stored)) => proptest::prop_assert!(same || stored == noted(1)),
+            Ok(Err(_)) | Err(_) => proptest::prop_assert!(!same),
+        }
+    }
 }
 
 #[test]
@@ -286,18 +484,21 @@ fn a_second_agent_is_refused_with_the_process_id_of_the_first() {
 #[test]
 fn local_apps_are_loaded_as_they_were_saved() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.store.load_local().expect("loaded"), Local::default());
+    assert_eq!(fixture.store.load_local().expect("loaded"), LocalLoaded::default());
     let local = Local {
         apps: held(1).set,
         files: [("a.yaml".to_owned(), held(2).set), ("b.yaml".to_owned(), PayloadSet::new())].into(),
         known: [key("plant-a/web"), key("plant-b/db"), key("a/gone")].into(),
     };
     fixture.store.save_local(&local).expect("saved");
-    assert_eq!(fixture.store.load_local().expect("loaded"), local);
+    assert_eq!(fixture.store.load_local().expect("loaded"), LocalLoaded { local, lost: false });
     let path = fixture.dir.path().join("state/local.bin");
     assert!(!fs::read(&path).expect("read").windows(14).any(|window| window == b"payload of web"));
     fs::write(&path, "x").expect("written");
-    assert_eq!(fixture.store.load_local().expect("loaded"), Local::default());
+    for _ in 0..2 {
+        let loaded = fixture.store.load_local().expect("loaded");
+        assert_eq!(loaded, LocalLoaded { lost: true, ..Default::default() }, "also after a restart");
+    }
     assert_eq!(fs::read(fixture.dir.path().join("state/local.corrupt-1")).expect("kept"), b"x");
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use skerry_agent_core::{AppStatus, Outgoing, WallMillis};
-use skerry_proto::wire;
-use skerry_terms::{AppKey, NodeName, Phase};
+use skerry_proto::{feature, wire};
+use skerry_terms::{AppKey, NodeName, Phase, Problem, ProblemKind, Problems};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
@@ -29,7 +29,7 @@ impl Greeting {
     fn hello(&self, docker_version: &str) -> wire::Hello {
         wire::Hello {
             protocol: 0,
-            features: Vec::new(),
+            features: vec![feature::TRANSITIONS.to_owned()],
             node: self.node.to_string(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: facts::boot_id(),
@@ -65,6 +65,10 @@ pub(super) struct Link {
     greeting: Greeting,
     standing: Option<Standing>,
     health: wire::NodeHealth,
+    /// Docker was asked, with an answer or in vain.
+    docker_asked: bool,
+    /// What is wrong with the box; also in `health`.
+    problems: Problems,
     /// Whether the controller has greeted on the link that stands, and when that last changed.
     greeted: (bool, Option<WallMillis>),
     /// Each app's last status, and when it began.
@@ -86,6 +90,8 @@ impl Link {
             greeting,
             standing: None,
             health: super::unknown_health(),
+            docker_asked: false,
+            problems: Problems::new(),
             greeted: (false, None),
             since: BTreeMap::new(),
         }
@@ -109,9 +115,20 @@ impl Link {
 
     /// How the box stands, for whoever asks on the box itself.
     pub fn node_standing(&self) -> NodeStanding {
-        let wire::NodeHealth { docker_ready, docker_message, docker_version } = self.health.clone();
+        let wire::NodeHealth { docker_ready, docker_message, docker_version, problems: _ } =
+            self.health.clone();
         let (connected, connected_changed) = self.greeted;
-        NodeStanding { docker_ready, docker_version, docker_message, connected, connected_changed }
+        let problems = self.problems.clone();
+        NodeStanding {
+            docker_ready,
+            docker_version,
+            docker_message,
+            problems,
+            untold: 0,
+            lost: 0,
+            connected,
+            connected_changed,
+        }
     }
 
     /// Ends the link; the uplink dials again later.
@@ -124,6 +141,7 @@ impl Link {
 
     /// Whether Docker answers. The version that answered last is kept while it does not.
     pub fn docker_is(&mut self, ready: bool, version: String, message: String) {
+        self.docker_asked = true;
         self.health.docker_ready = ready;
         self.health.docker_message = message;
         if ready {
@@ -131,10 +149,34 @@ impl Link {
         }
     }
 
-    /// A look works again, on an engine that never went away.
-    pub fn docker_is_back(&mut self) {
-        let version = self.health.docker_version.clone();
-        self.docker_is(true, version, String::new());
+    /// Whether Docker answers. Absent while it was not asked.
+    pub fn docker_ready(&self) -> Option<bool> {
+        self.docker_asked.then_some(self.health.docker_ready)
+    }
+
+    /// Something is wrong with the box, or no longer is. True if that is news.
+    pub fn problem(&mut self, kind: ProblemKind, problem: Option<Problem>) -> bool {
+        let known = self.problems.get(&kind);
+        if known == problem.as_ref() {
+            return false;
+        }
+        match problem {
+            Some(problem) => {
+                warn!("{kind}: {}: {}", problem.reason, problem.message);
+                self.problems.insert(kind, problem);
+            }
+            None => {
+                info!("{kind} is over");
+                self.problems.remove(&kind);
+            }
+        }
+        self.health.problems = Some((&self.problems).into());
+        true
+    }
+
+    /// Of the Docker that answered last. Empty when none has.
+    pub fn docker_version(&self) -> String {
+        self.health.docker_version.clone()
     }
 
     /// Notes since when each app is as it is.
@@ -170,15 +212,24 @@ impl Link {
             about: &about,
         };
         for frame in frames::encode(outgoing, &mut context) {
-            match standing.outbox.try_send(frame) {
-                Ok(()) => {}
-                // The next hello and full status say everything again.
-                Err(TrySendError::Full(_)) => {
-                    return self.close("the link does not take what the node has to say".to_owned());
-                }
-                Err(TrySendError::Closed(_)) => return self.down(),
+            if !self.post(frame) {
+                return;
             }
         }
+    }
+
+    /// Puts a frame on the link, if one stands. False if that was its end.
+    pub fn post(&mut self, frame: wire::AgentMessage) -> bool {
+        let Some(standing) = &self.standing else { return false };
+        match standing.outbox.try_send(frame) {
+            Ok(()) => return true,
+            // The next hello and full status say everything again.
+            Err(TrySendError::Full(_)) => {
+                self.close("the link does not take what the node has to say".to_owned());
+            }
+            Err(TrySendError::Closed(_)) => self.down(),
+        }
+        false
     }
 
     /// Docker went away or came back, and no status has told it yet.

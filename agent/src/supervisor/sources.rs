@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use skerry_agent_core::{Desired, Observed};
+use skerry_terms::{Problem, ProblemKind};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, LocalSet, NodeStanding, Saved, Standings};
+use super::{Event, LocalSet, NodeStanding, Saved, Standings, Upkeep};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
 use crate::probes::Probed;
@@ -18,6 +19,8 @@ use crate::uplink::LinkEvent;
 const SIGNALS: usize = 32;
 const PROGRESS: usize = 32;
 const PROBED: usize = 32;
+/// At most one of each kind is told at once.
+const PROBLEMS: usize = ProblemKind::ALL.len();
 /// Frames that may wait here hold payloads; what does not fit stays in the link's window.
 const LINK: usize = 4;
 /// At most one of each is under way.
@@ -29,9 +32,11 @@ pub struct Sources {
     signals: mpsc::Receiver<Signal>,
     progress: mpsc::Receiver<Progress>,
     probed: mpsc::Receiver<Probed>,
+    problems: mpsc::Receiver<(ProblemKind, Option<Problem>)>,
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
     saved: mpsc::Receiver<Saved>,
+    outbox_saved: mpsc::Receiver<Option<String>>,
     /// The box's own apps: the latest counts. Absent where there are none.
     local: Option<watch::Receiver<LocalSet>>,
     end: CancellationToken,
@@ -42,10 +47,14 @@ pub struct Sources {
 pub struct Taps {
     pub(super) progress: mpsc::Sender<Progress>,
     pub(super) probed: mpsc::Sender<Probed>,
+    pub(super) problems: mpsc::Sender<(ProblemKind, Option<Problem>)>,
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
     pub(super) saved: mpsc::Sender<Saved>,
+    /// With why not, where the disk did not take the outbox.
+    pub(super) outbox_saved: mpsc::Sender<Option<String>>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
     pub(super) node: watch::Sender<NodeStanding>,
+    pub(super) upkeep: watch::Sender<Option<Upkeep>>,
 }
 
 /// All queues: what the supervisor reads, what its own tasks write, what the engine's watch and the uplink write. `end` ends the supervisor.
@@ -53,18 +62,23 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
     let (signals_in, signals) = mpsc::channel(SIGNALS);
     let (progress_in, progress) = mpsc::channel(PROGRESS);
     let (probed_in, probed) = mpsc::channel(PROBED);
+    let (problems_in, problems) = mpsc::channel(PROBLEMS);
     let (link_in, link) = mpsc::channel(LINK);
     let (looked_in, looked) = mpsc::channel(ANSWERS);
     let (saved_in, saved) = mpsc::channel(ANSWERS);
+    let (outbox_in, outbox_saved) = mpsc::channel(ANSWERS);
     (
-        Sources { signals, progress, probed, link, looked, saved, local: None, end },
+        Sources { signals, progress, probed, problems, link, looked, saved, outbox_saved, local: None, end },
         Taps {
             progress: progress_in,
             probed: probed_in,
+            problems: problems_in,
             looked: looked_in,
             saved: saved_in,
+            outbox_saved: outbox_in,
             standings: watch::Sender::default(),
             node: watch::Sender::default(),
+            upkeep: watch::Sender::default(),
         },
         signals_in,
         link_in,
@@ -72,9 +86,19 @@ pub fn sources(end: CancellationToken) -> (Sources, Taps, mpsc::Sender<Signal>, 
 }
 
 impl Taps {
+    /// Where is told what is wrong with the box, and that it no longer is.
+    pub fn problems(&self) -> mpsc::Sender<(ProblemKind, Option<Problem>)> {
+        self.problems.clone()
+    }
+
     /// Where every app stands, from now on.
     pub fn standings(&self) -> watch::Receiver<Arc<Standings>> {
         self.standings.subscribe()
+    }
+
+    /// What housekeeping must know of the apps, from now on. Absent until something is desired and was seen.
+    pub fn upkeep(&self) -> watch::Receiver<Option<Upkeep>> {
+        self.upkeep.subscribe()
     }
 
     /// How the box itself stands, as it changes.
@@ -112,9 +136,11 @@ impl Sources {
             Some(signal) = self.signals.recv() => Event::Engine(signal),
             Some(progress) = self.progress.recv() => Event::Executor(progress),
             Some(probed) = self.probed.recv() => Event::Probed(probed),
+            Some((kind, problem)) = self.problems.recv() => Event::Problem { kind, problem },
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
             Some(saved) = self.saved.recv() => Event::Saved(saved),
+            Some(failure) = self.outbox_saved.recv() => Event::OutboxSaved { failure },
             local = changed(&mut self.local) => Event::Local(local),
             () = timer => Event::Wake,
         }
@@ -131,6 +157,9 @@ impl Sources {
         if let Ok(probed) = self.probed.try_recv() {
             return Some(Event::Probed(probed));
         }
+        if let Ok((kind, problem)) = self.problems.try_recv() {
+            return Some(Event::Problem { kind, problem });
+        }
         if let Ok(saved) = self.saved.try_recv() {
             return Some(Event::Saved(saved));
         }
@@ -144,9 +173,11 @@ impl Sources {
                 Some(_) = self.signals.recv() => {}
                 Some(_) = self.progress.recv() => {}
                 Some(_) = self.probed.recv() => {}
+                Some(_) = self.problems.recv() => {}
                 Some(_) = self.link.recv() => {}
                 Some(_) = self.looked.recv() => {}
                 Some(_) = self.saved.recv() => {}
+                Some(_) = self.outbox_saved.recv() => {}
                 else => std::future::pending().await,
             }
         }

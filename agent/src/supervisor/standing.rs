@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use skerry_agent_core::{AppStatus, WallMillis};
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, Problems};
 
 use super::Source;
 
@@ -27,6 +27,11 @@ pub struct NodeStanding {
     pub docker_version: String,
     /// Why Docker is not ready. Empty when it is.
     pub docker_message: String,
+    /// What is wrong with the box.
+    pub problems: Problems,
+    /// How many things that happened wait to be told, and how many were lost for want of room.
+    pub untold: usize,
+    pub lost: u64,
     /// The controller is connected and has greeted.
     pub connected: bool,
     /// When that last changed. Absent when it never was connected.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skerry_agent_core::{AppStatus, Desired, DesiredApp, Fault, Held, Host, Notes, Policy, Trials, Wanted};
-use skerry_terms::{AppKey, NodeName, PayloadSet, reasons};
+use skerry_terms::{AppKey, NodeName, PayloadSet, Problem, reasons};
 
 use crate::decode::{self, Decoded};
 use crate::facts;
@@ -27,6 +27,10 @@ pub struct LocalSet {
     pub sources: BTreeMap<AppKey, Source>,
     /// Local apps that are gone and may still have containers, and where they came from.
     pub retired: BTreeMap<AppKey, Source>,
+    /// What local apps there were could not be read: an app that nobody asks for may be one of them.
+    pub lost: bool,
+    /// Why the last change of these could not be stored. Absent when it could.
+    pub unsaved: Option<Problem>,
 }
 
 /// What the box itself brings along, and what its owner allows.
@@ -37,6 +41,10 @@ pub struct Premises {
     pub policy: Policy,
     /// Who keeps the box's own apps. Absent where there are none.
     pub manifests: Option<Arc<Manifests>>,
+    /// What is wrong with what is stored, since before the agent began.
+    pub state: Option<Problem>,
+    /// Why the state folder could not be written when the agent began. Absent when it could.
+    pub unwritable: Option<Problem>,
 }
 
 /// Everything that is wanted.
@@ -50,6 +58,8 @@ pub(super) struct Wants {
     sources: BTreeMap<AppKey, Source>,
     /// uid of each app's EdgeApp object.
     uids: BTreeMap<AppKey, String>,
+    /// Apps that the controller asked for since the agent began.
+    of_cloud: BTreeSet<AppKey>,
 }
 
 /// What is in force from now on.
@@ -69,11 +79,12 @@ impl Wants {
             trials: Trials::default(),
             sources: BTreeMap::new(),
             uids: BTreeMap::new(),
+            of_cloud: BTreeSet::new(),
         };
         let Notes { committed, failed } = notes;
         // What the owner no longer allows, or this agent does not understand, is nothing to go back to.
         let sound: PayloadSet =
-            committed.iter().map(|(key, (payload, _))| (key.clone(), payload.clone())).collect();
+            committed.iter().map(|(key, committed)| (key.clone(), committed.payload.clone())).collect();
         let apps = wants.read(&sound).desired.apps;
         let is_sound = |key: &AppKey| matches!(apps.get(key), Some(DesiredApp::Valid(_)));
         let committed = committed.into_iter().filter(|(key, _)| is_sound(key)).collect();
@@ -89,8 +100,20 @@ impl Wants {
         &mut self.trials
     }
 
+    /// Whether images are pulled, and if not, why. True if that is another answer than before.
+    pub fn hold_pulls(&mut self, why: Option<String>) -> bool {
+        let changed = self.premises.host.pulls_wait != why;
+        self.premises.host.pulls_wait = why;
+        changed
+    }
+
     pub fn set_local(&mut self, local: LocalSet) {
         self.local = local;
+    }
+
+    /// Why what is known of local apps is not on disk.
+    pub fn local_unsaved(&self) -> Option<&Problem> {
+        self.local.unsaved.as_ref()
     }
 
     /// Apps that were handed over on the box and that the controller asks for, too: from now on they are its.
@@ -117,7 +140,8 @@ impl Wants {
 
     /// Takes in what is wanted now.
     pub fn follow(&mut self, held: Option<&Held>) -> InForce {
-        let LocalSet { apps, sources, retired } = &self.local;
+        let LocalSet { apps, sources, retired, lost, unsaved: _ } = &self.local;
+        let lost = *lost;
         if held.is_none() && apps.is_empty() && retired.is_empty() {
             return InForce { desired: None, noted: false };
         }
@@ -127,10 +151,13 @@ impl Wants {
         for (key, payload) in cloud.into_iter().flatten() {
             set.insert(key.clone(), payload.clone());
             self.sources.insert(key.clone(), Source::Cloud);
+            self.of_cloud.insert(key.clone());
         }
         let Decoded { mut desired, uids } = self.read(&set);
-        desired.complete = held.is_some();
-        desired.retired = retired.keys().filter(|key| !set.contains_key(*key)).cloned().collect();
+        // Where it is not known which apps the box had of its own, only what the controller itself took back goes.
+        desired.complete = held.is_some() && !lost;
+        let gone = retired.keys().chain(self.of_cloud.iter().filter(|_| lost));
+        desired.retired = gone.filter(|key| !set.contains_key(*key)).cloned().collect();
         self.uids = uids;
         let wanted = set.into_iter().filter_map(|(key, payload)| {
             let (revision, fault) = match desired.apps.get(&key)? {
@@ -148,12 +175,13 @@ impl Wants {
         let noted = self.trials.follow(wanted.collect());
         let fallbacks = self.read(&self.trials.fallbacks());
         desired.apps.extend(fallbacks.desired.apps);
+        desired.images = self.trials.images();
         InForce { desired: Some(desired), noted }
     }
 
     /// Reads payloads, and holds them against what the owner allows.
     fn read(&self, set: &PayloadSet) -> Decoded {
-        let Premises { host, policy, manifests: _ } = &self.premises;
+        let Premises { host, policy, manifests: _, state: _, unwritable: _ } = &self.premises;
         let host = Host { ip: facts::addresses().into_iter().next().or(host.ip), ..host.clone() };
         let mut decoded = decode::desired(&self.node, &host, set);
         for app in decoded.desired.apps.values_mut() {

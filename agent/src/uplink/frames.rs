@@ -3,9 +3,11 @@
 use skerry_agent_core::{
     AckOutcome, AppStatus, ContainerStatus, Ending, Frame, Kind as Role, Outgoing, UnitState, WallMillis,
 };
-use skerry_proto::{PROTOCOL, WireError, caps, wire};
+use skerry_proto::{PROTOCOL, WireError, caps, feature, wire};
 use skerry_terms::{AppKey, Digest, Generation};
 use wire::agent_message::Kind;
+
+use crate::supervisor::Greeted;
 
 /// What the shell knows and the core does not, for the frames that need it.
 pub struct Context<'a> {
@@ -129,14 +131,33 @@ fn termination(ending: Ending) -> wire::Termination {
     }
 }
 
+/// What the controller said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Welcome(Greeted),
+    /// For the session.
+    Frame(Frame),
+    /// It has the transitions of a run up to this one.
+    Told {
+        run: u64,
+        upto: u64,
+    },
+}
+
 /// What the controller says, checked. `None` for a kind that this agent does not know.
-pub fn decode(message: wire::ControllerMessage) -> Result<Option<Frame>, WireError> {
+pub fn decode(message: wire::ControllerMessage) -> Result<Option<Heard>, WireError> {
     use wire::controller_message::Kind;
     let wire::ControllerMessage { kind } = message;
     let Some(kind) = kind else { return Ok(None) };
     let digest = |bytes: &[u8]| Digest::try_from(bytes).map_err(WireError::from);
-    Ok(Some(match kind {
-        Kind::Welcome(wire::Welcome { protocol: _, features: _, controller_version: _ }) => Frame::Welcome,
+    Ok(Some(Heard::Frame(match kind {
+        Kind::Welcome(wire::Welcome { protocol: _, features, controller_version: _, now_millis }) => {
+            return Ok(Some(Heard::Welcome(Greeted {
+                takes_transitions: features.iter().any(|feature| feature == feature::TRANSITIONS),
+                now: (now_millis > 0).then_some(WallMillis(now_millis)),
+            })));
+        }
+        Kind::Told(wire::Told { run, upto }) => return Ok(Some(Heard::Told { run, upto })),
         Kind::Begin(wire::Begin { generation, base_digest, accept_past }) => Frame::Begin {
             generation: generation.ok_or(WireError::Missing("begin.generation"))?.try_into()?,
             base: if base_digest.is_empty() { None } else { Some(digest(&base_digest)?) },
@@ -154,7 +175,7 @@ pub fn decode(message: wire::ControllerMessage) -> Result<Option<Frame>, WireErr
             reason: caps::truncate(&reason, caps::MESSAGE_MAX),
             message: caps::truncate(&message, caps::MESSAGE_MAX),
         },
-    }))
+    })))
 }
 
 #[cfg(test)]
@@ -211,6 +232,28 @@ mod tests {
     fn a_full_status_of_nothing_is_said_aloud() {
         let frames = reports(true, 0);
         assert!(frames.len() == 1 && frames[0].full && frames[0].health.is_some());
+    }
+
+    /// Of a controller as old as the first, and of one that knows more than this agent.
+    #[test]
+    fn every_controller_is_understood() {
+        use prost::Message as _;
+        let read = |name: &str| {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/wire");
+            let bytes = std::fs::read(folder.join(format!("{name}.bin"))).expect(name);
+            decode(wire::ControllerMessage::decode(&bytes[..]).expect(name)).expect(name)
+        };
+        assert!(matches!(read("welcome"), Some(Heard::Welcome(_))));
+        assert!(matches!(
+            read("begin"),
+            Some(Heard::Frame(Frame::Begin { base: None, accept_past: false, .. }))
+        ));
+        assert!(matches!(read("begin-delta"), Some(Heard::Frame(Frame::Begin { base: Some(_), .. }))));
+        for name in ["app", "remove", "commit", "refusal"] {
+            assert!(read(name).is_some(), "{name}");
+        }
+        assert_eq!((read("later-begin"), read("later-commit")), (read("begin"), read("commit")));
+        assert_eq!(read("later-controller-kind"), None);
     }
 
     #[test]

@@ -70,7 +70,7 @@ async fn one_container_lives_and_ends<E: Engine>(bench: &Bench<E>, signals: &mut
     let spec = &create_specs(&desired)[0];
     let world = bench.look(&desired).await;
     assert!(ours(&world).is_empty(), "{world:?}");
-    assert_eq!(world.images.get(&bench.image), Some(&true));
+    let Some(Some(image)) = world.images.get(&bench.image) else { panic!("{world:?}") };
 
     while let Ok(_earlier) = signals.try_recv() {}
     bench.engine.create(spec).await.expect("created");
@@ -80,6 +80,7 @@ async fn one_container_lives_and_ends<E: Engine>(bench: &Bench<E>, signals: &mut
     assert_eq!(found.keys().collect::<Vec<_>>(), [&spec.name.as_str()]);
     let container = found[spec.name.as_str()];
     assert_eq!((&container.owner, &container.state), (&owner_of(spec), &ContainerState::Created));
+    assert_eq!(container.image.as_ref(), Some(image), "it is known what it was created from");
 
     bench.engine.start(&spec.name).await.expect("started");
     assert_eq!(next(signals).await, Signal::Changed);
@@ -108,7 +109,7 @@ async fn one_container_lives_and_ends<E: Engine>(bench: &Bench<E>, signals: &mut
 
 async fn what_cannot_be_is_refused<E: Engine>(bench: &Bench<E>) {
     let wanted = desired(&bench.node, &[app("missing", &[&bench.missing_image], "1")]);
-    assert_eq!(bench.look(&wanted).await.images.get(&bench.missing_image), Some(&false));
+    assert_eq!(bench.look(&wanted).await.images.get(&bench.missing_image), Some(&None));
     let error = bench.engine.create(&create_specs(&wanted)[0]).await.expect_err("no image");
     assert!(error.to_string().contains("No such image"), "{error}");
     let error = bench.engine.pull(&bench.missing_image, &[]).await.expect_err("no such image anywhere");

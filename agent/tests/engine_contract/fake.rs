@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use skerry_agent::engine::{Engine, EngineError, Ran, Signal};
+use skerry_agent::engine::{Engine, EngineError, Ran, Signal, Storeroom};
+use skerry_agent_core::housekeeping::{Removal, StoredImage};
 use skerry_agent_core::{
-    ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, Join, Observed, ObservedContainer,
-    Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World, images_to_inspect,
+    ContainerId, ContainerState, CreateSpec, Desired, Hook, HostPort, ImageId, Join, Observed,
+    ObservedContainer, Owner, Ownership, PortClaim, Projection, RegistryAuth, Resources, WallMillis, World,
+    images_to_inspect,
 };
-use skerry_terms::AppKey;
+use skerry_terms::{AppKey, NodeName};
 use tokio::sync::{mpsc, watch};
 
 /// What the next matching call does instead of its work.
@@ -27,9 +30,14 @@ pub enum Fault {
 #[derive(Debug, Default)]
 struct State {
     containers: BTreeMap<ContainerId, Entry>,
-    images: BTreeSet<String>,
+    /// What names mean.
+    images: BTreeMap<String, ImageId>,
+    /// Every image that is there, also where no name means it.
+    bits: BTreeSet<ImageId>,
     /// Images that a pull finds.
-    registry: BTreeSet<String>,
+    registry: BTreeMap<String, ImageId>,
+    /// Pins, by the id of their container.
+    pins: BTreeMap<ContainerId, ImageId>,
     /// Apps that keep something beside containers.
     kept: BTreeSet<AppKey>,
     faults: VecDeque<(&'static str, Fault)>,
@@ -76,12 +84,56 @@ impl Fake {
     }
 
     pub fn has_image(&self, image: &str) {
-        self.state().images.insert(image.to_owned());
+        self.state().load(image, ImageId(format!("sha256:{image}")));
         self.changed();
     }
 
     pub fn registry_has(&self, image: &str) {
-        self.state().registry.insert(image.to_owned());
+        self.registry_means(image, &format!("sha256:{image}"));
+    }
+
+    /// From now on this name means this image at the registry.
+    pub fn registry_means(&self, image: &str, id: &str) {
+        self.state().registry.insert(image.to_owned(), ImageId(id.to_owned()));
+    }
+
+    /// The images that pins hold.
+    pub fn pinned(&self) -> Vec<ImageId> {
+        self.state().pins.values().cloned().collect()
+    }
+
+    /// `docker container prune`.
+    pub fn prune_containers(&self) {
+        {
+            let mut state = self.state();
+            state.containers.retain(|_, entry| entry.container.state.is_alive());
+            state.pins.clear();
+        }
+        self.changed();
+    }
+
+    /// `docker image prune -a`.
+    pub fn prune_images(&self) {
+        {
+            let mut state = self.state();
+            let containers = state.containers.values().filter_map(|entry| entry.container.image.clone());
+            let used: BTreeSet<ImageId> = containers.chain(state.pins.values().cloned()).collect();
+            state.bits.retain(|image| used.contains(image));
+            state.images.retain(|_, image| used.contains(image));
+        }
+        self.changed();
+    }
+
+    /// The registry is gone for this image.
+    pub fn registry_forgets(&self, image: &str) {
+        self.state().registry.remove(image);
+    }
+
+    /// What the running containers were created from.
+    pub fn running_images(&self) -> Vec<Option<ImageId>> {
+        let state = self.state();
+        let alive = state.containers.values().filter(|entry| entry.container.state.is_alive());
+        alive.map(|entry| entry.container.image.clone()).collect()
     }
 
     /// The next call with this verb has this fault.
@@ -102,6 +154,7 @@ impl Fake {
         let container = ObservedContainer {
             name: name.to_owned(),
             owner: Owner::Foreign,
+            image: None,
             state: ContainerState::Running { started_at: WallMillis(0) },
             ports: Vec::new(),
             host_network: false,
@@ -179,6 +232,17 @@ impl State {
         self.containers.values_mut().find(|entry| entry.container.name == name)
     }
 
+    fn load(&mut self, name: &str, image: ImageId) {
+        self.bits.insert(image.clone());
+        self.images.insert(name.to_owned(), image);
+    }
+
+    /// The image that a name or an id means.
+    fn image(&self, reference: &str) -> Option<ImageId> {
+        let by_id = self.bits.get(&ImageId(reference.to_owned()));
+        by_id.or_else(|| self.images.get(reference)).cloned()
+    }
+
     fn port_holder(&self, wanted: &[PortClaim]) -> Option<HostPort> {
         let held = || self.containers.values().flat_map(|entry| entry.container.ports.iter());
         wanted.iter().map(|claim| claim.0).find(|port| held().any(|held| held.0.overlaps(port)))
@@ -211,18 +275,18 @@ impl Engine for Fake {
         let containers: BTreeMap<_, _> =
             state.containers.iter().map(|(id, entry)| (id.clone(), entry.container.clone())).collect();
         let wanted = images_to_inspect(&desired, &containers);
-        let images = wanted.into_iter().map(|image| (image.clone(), state.images.contains(&image))).collect();
-        let kept = state.kept.clone();
-        Observed::Known(World { containers, images, kept, ..World::default() })
+        let images = wanted.into_iter().map(|image| (image.clone(), state.image(&image))).collect();
+        let (kept, pins) = (state.kept.clone(), state.pins.clone());
+        Observed::Known(World { containers, images, kept, pins, ..World::default() })
     }
 
     async fn pull(&self, image: &str, _auths: &[RegistryAuth]) -> Result<(), EngineError> {
         self.begin("pull", image).await?;
         let mut state = self.state();
-        if !state.registry.contains(image) {
+        let Some(id) = state.registry.get(image).cloned() else {
             return Err(refused(format!("manifest for {image} not found")));
-        }
-        state.images.insert(image.to_owned());
+        };
+        state.load(image, id);
         drop(state);
         self.changed();
         Ok(())
@@ -246,9 +310,12 @@ impl Engine for Fake {
                     false => Err(refused(format!("Conflict. The name {} is in use", spec.name))),
                 };
             }
-            if let Some(image) = spec.image.as_ref().filter(|image| !state.images.contains(*image)) {
-                return Err(refused(format!("No such image: {image}")));
-            }
+            let image = match &spec.image {
+                None => None,
+                Some(reference) => Some(
+                    state.image(reference).ok_or_else(|| refused(format!("No such image: {reference}")))?,
+                ),
+            };
             let joined = match &spec.join {
                 Join::Container { name } => {
                     let by_name = state
@@ -267,6 +334,7 @@ impl Engine for Fake {
             let container = ObservedContainer {
                 name: spec.name.clone(),
                 owner,
+                image,
                 state: ContainerState::Created,
                 ports: Vec::new(),
                 host_network: matches!(spec.join, Join::Host(_)),
@@ -413,5 +481,41 @@ impl Engine for Fake {
             // As on a real daemon, an event takes a moment.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+impl Storeroom for Fake {
+    async fn root(&self) -> Result<PathBuf, EngineError> {
+        Ok("/".into())
+    }
+
+    fn pulled(&self) -> BTreeMap<ImageId, String> {
+        BTreeMap::new()
+    }
+
+    async fn images(&self) -> Result<Vec<StoredImage>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_image(&self, _removal: &Removal) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn pin(&self, _node: &NodeName, image: &ImageId) -> Result<(), EngineError> {
+        {
+            let mut state = self.state();
+            if !state.bits.contains(image) {
+                return Err(refused(format!("No such image: {}", image.0)));
+            }
+            state.pins.insert(ContainerId(format!("pin-{}", image.0)), image.clone());
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn unpin(&self, _: &NodeName, container: &ContainerId, _: &ImageId) -> Result<(), EngineError> {
+        self.state().pins.remove(container);
+        self.changed();
+        Ok(())
     }
 }

@@ -5,8 +5,14 @@
 
 mod contract;
 mod fake;
+mod nonsense;
 mod on_docker;
+mod on_trial;
+#[path = "../support/own_bridge.rs"]
+mod own_bridge;
 mod probing;
 mod scenario;
+mod state;
 mod supervision;
+mod telling;
 mod updates;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod exec;
+mod house;
 mod inside;
 mod pull;
 mod volumes;

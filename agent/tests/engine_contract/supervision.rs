@@ -1,13 +1,17 @@
 //! The supervisor on the fake engine, with a link whose other end is the test. Time is paused: waits cost nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::engine::Engine as _;
+use skerry_agent::housekeeper::{self, Gauges, Housekeeper, Rules};
 use skerry_agent::manifests::{Manifests, Site};
 use skerry_agent::store::{Loaded, Store, Stored};
-use skerry_agent::supervisor::{Greeting, Premises, Standings, Supervisor, sources};
+use skerry_agent::supervisor::{Greeted, Greeting, Premises, Standings, Supervisor, sources};
+use skerry_agent::upgrade::Inquiry;
 use skerry_agent::uplink::{LinkEvent, OUTBOX};
+use skerry_agent_core::housekeeping::{DiskUse, MemoryUse};
 use skerry_agent_core::{Frame, Held, Policy, Session, SetCaps};
 use skerry_proto::{caps, wire};
 use skerry_terms::{AppKey, Payload, Phase};
@@ -23,7 +27,7 @@ use crate::scenario::{App, app, held};
 pub struct Agent {
     link: mpsc::Sender<LinkEvent>,
     end: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
     pub manifests: Arc<Manifests>,
     pub standings: watch::Receiver<Arc<Standings>>,
 }
@@ -34,6 +38,19 @@ pub struct Node {
     pub dir: tempfile::TempDir,
     /// What its owner allows.
     pub policy: Policy,
+}
+
+/// A box with room for everything.
+struct Roomy;
+
+impl Gauges for Roomy {
+    fn disk(&self, _path: &Path) -> Option<DiskUse> {
+        Some(DiskUse { total: 1 << 40, available: 1 << 40 })
+    }
+
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
 }
 
 impl Node {
@@ -50,6 +67,10 @@ impl Node {
     }
 
     pub fn start(&self) -> Agent {
+        self.start_on_trial(None)
+    }
+
+    pub fn start_on_trial(&self, inquiry: Option<Inquiry>) -> Agent {
         let store = Store::open(self.dir.path()).expect("opened");
         let Stored { held, notes } = match store.load().expect("loaded") {
             Loaded::Stored(stored) => stored,
@@ -58,7 +79,7 @@ impl Node {
         let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
         let store = Arc::new(store);
         let folder = self.dir.path().join("manifests");
-        let manifests = Manifests::open(store.clone(), Some(folder), Site::default()).expect("opened");
+        let manifests = Manifests::open(store.clone(), Some(folder), Site::default());
         let manifests = Arc::new(manifests);
         let end = CancellationToken::new();
         let (sources, taps, signals, link) = sources(end.clone());
@@ -75,9 +96,26 @@ impl Node {
             ..Premises::default()
         };
         let (sources, standings) = (sources.with_local(manifests.subscribe()), taps.standings());
+        let keeper = Housekeeper {
+            engine: engine.clone(),
+            gauges: Roomy,
+            store: store.clone(),
+            node: "node".parse().expect("a name"),
+            state_dir: self.dir.path().to_owned(),
+            rules: Rules::default(),
+            upkeep: taps.upkeep(),
+            problems: taps.problems(),
+        };
         let supervisor = Supervisor::new(engine.clone(), store, session, notes, greeting, premises, taps);
-        let tasks =
-            [tokio::spawn(supervisor.run(sources)), tokio::spawn(async move { engine.watch(signals).await })];
+        let supervisor = match inquiry {
+            Some(inquiry) => supervisor.with_inquiry(inquiry),
+            None => supervisor,
+        };
+        let tasks = [
+            tokio::spawn(supervisor.run(sources)),
+            tokio::spawn(async move { engine.watch(signals).await }),
+            tokio::spawn(housekeeper::run(keeper)),
+        ];
         Agent { link, end, tasks, manifests, standings }
     }
 
@@ -110,14 +148,20 @@ impl Agent {
     }
 
     pub async fn connect(&self) -> Controller {
+        self.connect_as(Greeted { takes_transitions: false, now: None }).await
+    }
+
+    pub async fn connect_as(&self, greeted: Greeted) -> Controller {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let (close, closed) = oneshot::channel();
         self.link.send(LinkEvent::Up { outbox, close }).await.expect("the agent runs");
-        let mut controller = Controller { link: self.link.clone(), inbox, closed };
+        let mut controller = Controller { link: self.link.clone(), inbox, closed, features: Vec::new() };
         let hello = controller.receive().await;
         let Kind::Hello(hello) = hello else { panic!("{hello:?}") };
         let facts = hello.facts.expect("facts");
         assert_eq!(facts.devices.get("skerry.dev/camera"), Some(&2), "{facts:?}");
+        controller.features = hello.features;
+        self.link.send(LinkEvent::Greeted(greeted)).await.expect("the agent runs");
         controller.say(Frame::Welcome).await;
         controller
     }
@@ -128,11 +172,18 @@ pub struct Controller {
     link: mpsc::Sender<LinkEvent>,
     inbox: mpsc::Receiver<wire::AgentMessage>,
     closed: oneshot::Receiver<String>,
+    /// What the agent said that it can do.
+    pub features: Vec<String>,
 }
 
 impl Controller {
     async fn say(&self, frame: Frame) {
         self.link.send(LinkEvent::Received(frame)).await.expect("the agent runs");
+    }
+
+    /// Acknowledges transitions.
+    pub async fn told(&self, run: u64, upto: u64) {
+        self.link.send(LinkEvent::Told { run, upto }).await.expect("the agent runs");
     }
 
     pub async fn send_set(&self, held: Held) {
@@ -144,7 +195,7 @@ impl Controller {
         self.say(Frame::Commit { digest: held.digest() }).await;
     }
 
-    async fn receive(&mut self) -> Kind {
+    pub async fn receive(&mut self) -> Kind {
         let message = tokio::time::timeout(Duration::from_secs(60), self.inbox.recv()).await;
         message.expect("a frame in time").expect("the link stands").kind.expect("a kind")
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use prost::Message as _;
+use skerry_agent::engine::Engine as _;
 use skerry_agent::supervisor::Source;
-use skerry_agent_core::Held;
+use skerry_agent_core::{Held, ImageId};
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Generation, PayloadSet, Phase};
 
@@ -148,6 +149,114 @@ async fn a_good_update_is_committed_and_is_what_the_next_one_goes_back_to() {
     let second = spec_of(&node.fake.running()[0].0);
     controller.send_set(held(3, &[update("3")])).await;
     crash_others_until_back(&node, &second).await;
+    agent.stop().await;
+}
+
+/// An app that asks the registry for each new spec what its image is by now.
+fn moving(argument: &str) -> App {
+    let mut app = update(argument);
+    let container = &mut app.template().containers[0];
+    container.image = MOVING.to_owned();
+    container.image_pull_policy = wire::PullPolicy::Always.into();
+    app
+}
+
+const MOVING: &str = "moving:latest";
+const GOOD: &str = "sha256:good";
+const BAD: &str = "sha256:bad";
+
+#[tokio::test(start_paused = true)]
+async fn a_box_goes_back_to_the_old_bits_although_their_name_has_moved_and_the_registry_is_gone() {
+    let node = Node::with_state(&held(1, &[moving("1")]));
+    node.fake.registry_means(MOVING, GOOD);
+    let (agent, good) = settled(&node).await;
+    let runs_from = |id: &str| vec![Some(ImageId(id.to_owned()))];
+    assert_eq!(node.fake.running_images(), runs_from(GOOD));
+    let mut controller = agent.connect().await;
+    node.fake.registry_means(MOVING, BAD);
+    controller.send_set(held(2, &[moving("2")])).await;
+    node.until("revision 2 runs from the new bits", |fake| fake.running_images() == runs_from(BAD)).await;
+    // Every pull from now on fails; what is committed is known to the next agent, too.
+    node.fake.registry_forgets(MOVING);
+    agent.stop().await;
+    let agent = node.start();
+    crash_others_until_back(&node, &good).await;
+    assert_eq!(node.fake.running_images(), runs_from(GOOD));
+    controller = agent.connect().await;
+    let status = controller.status("web", |status| is(Phase::RolledBack)(status) && status.ready).await;
+    assert_eq!(status.revision, "web-2");
+
+    // Also one that is removed by hand comes back from them.
+    let (name, id) = node.fake.running()[0].clone();
+    node.fake.exit(&name, 1);
+    node.fake.remove(&id).await.expect("removed");
+    node.until("it runs again", |fake| fake.running().iter().any(|(_, other)| *other != id)).await;
+    assert_eq!(node.fake.running_images(), runs_from(GOOD));
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_pruned_during_a_trial_the_box_can_go_back() {
+    for containers_too in [false, true] {
+        let node = Node::with_state(&held(1, &[moving("1")]));
+        node.fake.registry_means(MOVING, GOOD);
+        let (agent, good) = settled(&node).await;
+        let good_image = ImageId(GOOD.to_owned());
+        assert_eq!(node.fake.pinned(), [], "a running container is enough");
+        let controller = agent.connect().await;
+        node.fake.registry_means(MOVING, BAD);
+        controller.send_set(held(2, &[moving("2")])).await;
+        let bad = Some(ImageId(BAD.to_owned()));
+        node.until("revision 2 runs, revision 1 is held by a pin alone", |fake| {
+            fake.running_images() == [bad.clone()] && fake.pinned() == [good_image.clone()]
+        })
+        .await;
+        node.fake.registry_forgets(MOVING);
+        if containers_too {
+            // `docker container prune`; the pin is back before anybody prunes images.
+            node.fake.prune_containers();
+            node.until("it is pinned again", |fake| fake.pinned() == [good_image.clone()]).await;
+        }
+        node.fake.prune_images();
+        crash_others_until_back(&node, &good).await;
+        assert_eq!(node.fake.running_images(), [Some(good_image)]);
+        node.until("nothing is pinned for nothing", |fake| fake.pinned().is_empty()).await;
+        agent.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_images_of_the_revision_before_are_kept_until_the_app_goes() {
+    let node = Node::with_state(&held(1, &[moving("1")]));
+    node.fake.registry_means(MOVING, GOOD);
+    let (agent, _) = settled(&node).await;
+    let controller = agent.connect().await;
+    node.fake.registry_means(MOVING, "sha256:better");
+    controller.send_set(held(2, &[moving("2")])).await;
+    node.rest().await;
+    tokio::time::sleep(COMMIT).await;
+    assert_eq!(node.fake.pinned(), [ImageId(GOOD.to_owned())]);
+    node.fake.take_calls();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(node.fake.take_calls(), Vec::<String>::new(), "and nobody is asked about it");
+    controller.send_set(held(3, &[])).await;
+    node.until("nothing is left", |fake| fake.count() == 0 && fake.pinned().is_empty()).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_from_bits_whose_name_has_moved_is_left_alone_by_the_next_agent() {
+    let node = Node::with_state(&held(1, &[moving("1")]));
+    node.fake.registry_means(MOVING, GOOD);
+    let (agent, _) = settled(&node).await;
+    agent.stop().await;
+    node.fake.registry_means(MOVING, BAD);
+    node.fake.pull(MOVING, &[]).await.expect("somebody pulls it by hand");
+    let before = node.fake.running();
+    node.fake.take_calls();
+    let agent = node.start();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((node.fake.take_calls(), node.fake.running()), (Vec::new(), before));
     agent.stop().await;
 }
 

@@ -20,7 +20,9 @@ use crate::template::word_enum;
 use crate::{LabelSelector, PodTemplate, Toleration, names};
 
 #[cfg(feature = "status")]
-pub use status::{EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, RolloutStatus};
+pub use status::{
+    EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, NodeStalled, NodeUnknown, RolloutStatus,
+};
 
 /// An application on edge nodes: a pod template, and which nodes run it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

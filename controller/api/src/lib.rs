@@ -28,7 +28,9 @@ pub mod wire;
 pub use app::EdgeApp;
 pub use app::{EdgeAppSpec, Placement, Strategy, Switch, Variant, VariantMatch};
 #[cfg(feature = "status")]
-pub use app::{EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, RolloutStatus};
+pub use app::{
+    EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, NodeStalled, NodeUnknown, RolloutStatus,
+};
 #[cfg(feature = "status")]
 pub use condition::{condition, set_condition};
 #[cfg(feature = "kube")]

@@ -45,6 +45,12 @@ use crate::Taint;
             description = "Why it is ready or not"
         ),
         printcolumn(
+            name = "Last Seen",
+            type_ = "date",
+            json_path = ".status.lastSeen",
+            description = "Of a node that is away: how long ago it was seen last"
+        ),
+        printcolumn(
             name = "Apps",
             type_ = "string",
             json_path = ".status.appsReady",
@@ -88,6 +94,13 @@ use crate::Taint;
             json_path = ".status.nodeInfo.dockerVersion",
             priority = 1,
             description = "Version of the Docker Engine"
+        ),
+        printcolumn(
+            name = "Replica",
+            type_ = "string",
+            json_path = ".status.session.replica",
+            priority = 1,
+            description = "The controller replica that serves the node; what the columns say is as old as its Lease, if that has run out"
         ),
         printcolumn(
             name = "Address",
@@ -159,6 +172,11 @@ pub struct EdgeNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionInfo>,
 
+    /// How many things that happened on the node were lost before they could be told: the node was away for long, and what it keeps for
+    /// later is bounded. Absent when there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transitions_dropped: Option<i64>,
+
     /// How many of the node's apps are ready, of how many there are, such as 17/18.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub apps_ready: String,
@@ -206,7 +224,8 @@ pub type Resources = BTreeMap<String, crate::Quantity>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionInfo {
-    /// The controller replica that serves the node.
+    /// The controller replica that serves the node. Its Lease skerry-controller-REPLICA is renewed every ten seconds: once that has run
+    /// out, nobody keeps this status up to date.
     pub replica: String,
     /// When the session began.
     pub since: Time,

@@ -20,10 +20,13 @@ pub use container::{
     Container, ContainerPort, ImagePullPolicy, SidecarPolicy, TerminationMessagePolicy, TransportProtocol,
     VolumeMount,
 };
-pub use env::{EnvFromSource, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef, ResourceFieldRef};
+pub use env::{
+    EnvFromSource, EnvVar, EnvVarSource, FieldRef, FieldRefVersion, KeyRef, ObjectRef, ResourceFieldRef,
+};
 pub use lifecycle::{Lifecycle, LifecycleHandler, SleepAction};
 pub use pod::{
     ContainerKind, DnsConfig, DnsOption, DnsPolicy, HostAlias, PodSpec, PullSecretRef, RestartPolicy,
+    SchedulerName,
 };
 pub(crate) use probe::is_port_name;
 pub use probe::{

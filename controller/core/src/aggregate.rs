@@ -8,18 +8,23 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use skerry_api::{
-    AppReport, EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, RolloutStatus, condition,
-    set_condition,
+    AppReport, EdgeAppStatus, NodeCounts, NodeFailure, NodeNotPlaceable, NodeStalled, NodeUnknown,
+    RolloutStatus, condition, set_condition,
 };
 use skerry_terms::{NodeName, Phase, reasons};
 
 use crate::nodes;
 use crate::placement::{App, Obstacle, Trouble};
+use crate::session::Stall;
 
 /// Most failures in one status: enough to see a pattern, small enough for `kubectl describe`.
 pub const FAILURES_MAX: usize = 20;
-/// Most nodes that cannot have the app in one status, for the same reason.
+/// Most nodes that cannot have the app, cannot be asked or get no changes in one status, for the same reason.
 pub const NOT_PLACEABLE_MAX: usize = 20;
+pub const UNKNOWN_MAX: usize = 20;
+pub const STALLED_MAX: usize = 20;
+/// A message about one node that is away or stalled, in characters: there are as many as of the lists together.
+const WORDS_MAX: usize = 256;
 /// Most nodes, or wrong fields, that a message names.
 const NAMED_MAX: usize = 3;
 
@@ -31,6 +36,10 @@ pub struct NodeView<'a> {
     pub connected: bool,
     /// What it reported last of the app. Absent until it did.
     pub report: Option<&'a AppReport>,
+    /// When it was seen last. Absent while it is connected, and when it never was.
+    pub last_seen: Option<&'a Time>,
+    /// What keeps it from getting changes.
+    pub stall: Option<&'a Stall>,
 }
 
 /// Where the app cannot be.
@@ -65,6 +74,8 @@ pub fn app_status(
     barred.sort_by_key(|(name, obstacle)| (obstacle.is_intended(), *name));
     let tally = Tally::new(&views, &barred, missing);
     let (failures, failures_omitted) = failures(&views);
+    let (unknown, unknown_omitted) = unknown(&views);
+    let (stalled, stalled_omitted) = stalled(&views);
     let verdict = Verdict::new(&Facts { app, tally: &tally, views: &views, barred: &barred });
 
     let mut conditions = previous.conditions.clone();
@@ -101,6 +112,10 @@ pub fn app_status(
         conditions,
         failures,
         failures_omitted: count(failures_omitted),
+        unknown,
+        unknown_omitted: count(unknown_omitted),
+        stalled,
+        stalled_omitted: count(stalled_omitted),
         not_placeable: barred.iter().take(NOT_PLACEABLE_MAX).map(not_placeable).collect(),
         not_placeable_omitted: count(barred.len().saturating_sub(NOT_PLACEABLE_MAX)),
     }
@@ -118,6 +133,8 @@ fn sort_conditions(conditions: &mut [Condition]) {
 struct View<'a> {
     name: &'a NodeName,
     report: Option<&'a AppReport>,
+    last_seen: Option<&'a Time>,
+    stall: Option<&'a Stall>,
     phase: Phase,
     standing: Standing,
     /// The node can be asked, and the app failed there or waits for what somebody must create.
@@ -154,6 +171,8 @@ impl<'a> View<'a> {
         Self {
             name: node.name,
             report: node.report,
+            last_seen: node.last_seen,
+            stall: node.stall,
             phase,
             standing,
             failed: failed && standing != Standing::Unknown,
@@ -237,6 +256,48 @@ fn failures(views: &[View<'_>]) -> (Vec<NodeFailure>, usize) {
     let omitted = failures.len().saturating_sub(FAILURES_MAX);
     failures.truncate(FAILURES_MAX);
     (failures, omitted)
+}
+
+/// Those that cannot be asked, longest first, and how many more there are.
+fn unknown(views: &[View<'_>]) -> (Vec<NodeUnknown>, usize) {
+    let since = |view: &View<'_>| {
+        let told = view.report.and_then(|report| report.observed_at.clone());
+        view.last_seen.cloned().or(told)
+    };
+    let entry = |view: &View<'_>| NodeUnknown {
+        node: view.name.to_string(),
+        since: since(view),
+        reason: match view.last_seen {
+            Some(_) => reasons::NODE_UNREACHABLE.to_owned(),
+            None => view.reason().to_owned(),
+        },
+        message: words(view.report.map_or("", |report| report.message.as_str())),
+    };
+    let mut away: Vec<_> =
+        views.iter().filter(|view| view.standing == Standing::Unknown).map(entry).collect();
+    away.sort_by(|a, b| {
+        let time = |node: &NodeUnknown| node.since.as_ref().map(|time| time.0);
+        time(a).cmp(&time(b)).then_with(|| a.node.cmp(&b.node))
+    });
+    let omitted = away.len().saturating_sub(UNKNOWN_MAX);
+    away.truncate(UNKNOWN_MAX);
+    (away, omitted)
+}
+
+/// Those that get no changes, and how many more there are.
+fn stalled(views: &[View<'_>]) -> (Vec<NodeStalled>, usize) {
+    let entry = |view: &View<'_>| {
+        let Stall { reason, message } = view.stall?;
+        let (node, reason) = (view.name.to_string(), (*reason).to_owned());
+        Some(NodeStalled { node, reason, message: words(message) })
+    };
+    let mut stalled = views.iter().filter_map(entry);
+    let shown: Vec<_> = stalled.by_ref().take(STALLED_MAX).collect();
+    (shown, stalled.count())
+}
+
+fn words(message: &str) -> String {
+    message.chars().take(WORDS_MAX).collect()
 }
 
 /// A node that the app selects and that cannot have it.

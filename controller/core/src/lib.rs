@@ -9,6 +9,7 @@ pub mod session;
 pub mod settled;
 pub mod snapshot;
 mod status_size;
+pub mod transitions;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

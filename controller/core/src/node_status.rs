@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skerry_api::{
     AppReport, ContainerReport, EdgeNodeStatus, NodeInfo, Resources, SessionInfo, condition, set_condition,
 };
-use skerry_terms::{AppKey, Phase, reasons};
+use skerry_terms::{AppKey, Phase, Problem, ProblemKind, Problems, reasons};
 
 use crate::rfc3339;
 use crate::session::Stall;
@@ -22,8 +22,12 @@ pub struct NodeState {
     pub addresses: Vec<String>,
     pub link: Link,
     pub docker: Docker,
+    /// What is wrong with the box. Absent until the node has told.
+    pub problems: Option<Problems>,
     /// What keeps the node from getting its desired set.
     pub stall: Option<Stall>,
+    /// How many things that happened there were lost before they could be told.
+    pub transitions_dropped: u64,
     /// What the node reported last of each app.
     pub apps: BTreeMap<AppKey, AppReport>,
 }
@@ -71,6 +75,7 @@ impl NodeState {
                 None if is_ready => Docker::Ready,
                 None => Docker::NotReported,
             },
+            problems: recall_problems(status),
             stall: status
                 .conditions
                 .iter()
@@ -79,6 +84,7 @@ impl NodeState {
                     let reason = reasons::ALL.iter().find(|reason| **reason == condition.reason)?;
                     Some(Stall { reason, message: condition.message.clone() })
                 }),
+            transitions_dropped: status.transitions_dropped.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
             apps: status.apps.iter().filter_map(|report| Some((key(report)?, report.clone()))).collect(),
         }
     }
@@ -99,7 +105,31 @@ impl NodeState {
         // That the cluster went back is no word of the session: it holds until somebody accepts it.
         self.stall.take_if(|stall| stall.reason != reasons::CLUSTER_WENT_BACK);
         self.docker = Docker::NotReported;
+        self.problems = None;
     }
+}
+
+/// The problems that a status tells. Absent when it has none of their conditions, or does not know.
+fn recall_problems(status: &EdgeNodeStatus) -> Option<Problems> {
+    let mut told = None;
+    for kind in ProblemKind::ALL {
+        let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+        else {
+            continue;
+        };
+        match condition.status.as_str() {
+            "True" => {
+                let problem =
+                    Problem { reason: condition.reason.clone(), message: condition.message.clone() };
+                told.get_or_insert_with(Problems::new).insert(kind, problem);
+            }
+            "False" => {
+                told.get_or_insert_with(Problems::new);
+            }
+            _ => {}
+        }
+    }
+    told
 }
 
 /// A session stands, and the Docker Engine answers.
@@ -116,13 +146,23 @@ pub fn node_status(
     previous: &EdgeNodeStatus,
     now: &Time,
 ) -> EdgeNodeStatus {
-    let NodeState { info, capacity, addresses, link, docker, stall, apps } = state;
+    let NodeState { info, capacity, addresses, link, docker, problems, stall, transitions_dropped, apps } =
+        state;
     let (connected, session, last_seen) = match link {
         Link::Connected(session) => (true, Some(session.clone()), None),
         Link::Away(last_seen) => (false, None, last_seen.clone()),
     };
     let mut conditions = previous.conditions.clone();
-    conditions.retain(|condition| [READY, CONNECTED, STALLED].contains(&condition.type_.as_str()));
+    let is_problem = |kind: &str| ProblemKind::ALL.iter().any(|problem| problem.as_str() == kind);
+    conditions.retain(|condition| {
+        let kind = condition.type_.as_str();
+        [READY, CONNECTED, STALLED].contains(&kind) || is_problem(kind)
+    });
+    // Of an agent that does not tell of them there are none; what was told once is unknown while the node cannot be asked.
+    let told_before: Vec<ProblemKind> = ProblemKind::ALL
+        .into_iter()
+        .filter(|kind| conditions.iter().any(|condition| condition.type_ == kind.as_str()))
+        .collect();
     let mut set = |kind, status, reason, message: &str| {
         set_condition(&mut conditions, condition(kind, status, reason, message, generation, now));
     };
@@ -147,6 +187,20 @@ pub fn node_status(
     } else {
         set(CONNECTED, Some(false), reasons::NODE_UNREACHABLE, &away);
     }
+    for kind in ProblemKind::ALL {
+        let name = kind.as_str();
+        match problems {
+            Some(problems) if connected => match problems.get(&kind) {
+                Some(Problem { reason, message }) => set(name, Some(true), reason, message),
+                None => set(name, Some(false), reasons::NO_PROBLEM, ""),
+            },
+            Some(_) | None if !told_before.contains(&kind) => {}
+            Some(_) | None if connected => {
+                set(name, None, reasons::AWAITING_NODE, "the node has not reported yet")
+            }
+            Some(_) | None => set(name, None, reasons::NODE_UNREACHABLE, &away),
+        }
+    }
     match stall {
         Some(stall) => set(STALLED, Some(true), stall.reason, &stall.message),
         None => conditions.retain(|condition| condition.type_ != STALLED),
@@ -162,6 +216,7 @@ pub fn node_status(
         addresses: addresses.clone(),
         last_seen,
         session,
+        transitions_dropped: Some(i64::try_from(*transitions_dropped).unwrap_or(i64::MAX)).filter(|n| *n > 0),
         apps_ready: match apps.len() {
             0 => String::new(),
             all => format!("{}/{all}", apps.values().filter(|app| app.ready).count()),
@@ -229,7 +284,9 @@ mod tests {
             addresses: Vec::new(),
             link: Link::Connected(SessionInfo { replica: "r".into(), since: at(1) }),
             docker: Docker::Ready,
+            problems: None,
             stall: None,
+            transitions_dropped: 0,
             apps: BTreeMap::from([(AppKey::new("default", "web").expect("a key"), report)]),
         }
     }
@@ -284,8 +341,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_box_has_its_conditions_and_is_unknown_when_the_box_is_away() {
+        let mut state = state();
+        let problem = Problem { reason: "Full".into(), message: "95 % of /var is used".into() };
+        state.problems = Some(Problems::from([(ProblemKind::DiskPressure, problem)]));
+        let bad = node_status(&state, Some(1), &EdgeNodeStatus::default(), &at(2));
+        let all =
+            ["MemoryPressure", "StateProblem", "ClockSkewed"].map(|kind| format!("{kind}=False NoProblem"));
+        assert_eq!(story(&bad)[2], "DiskPressure=True Full");
+        assert_eq!(story(&bad)[3..], all);
+        state.problems = Some(Problems::new());
+        let well = node_status(&state, Some(1), &bad, &at(3));
+        assert_eq!(story(&well)[2], "DiskPressure=False NoProblem");
+        state.mark_away(at(4));
+        let away = node_status(&state, Some(1), &well, &at(5));
+        assert_eq!(story(&away)[2], "DiskPressure=Unknown NodeUnreachable");
+        let silent = node_status(&self::state(), Some(1), &EdgeNodeStatus::default(), &at(6));
+        assert_eq!(silent.conditions.len(), 2, "of an agent that does not tell");
+    }
+
+    #[test]
     fn a_status_recalled_after_a_restart_says_the_same() {
-        let mut states = vec![state(), state(), state(), state()];
+        let mut states = vec![state(), state(), state(), state(), state()];
+        let problem = Problem { reason: "Full".into(), message: "m".into() };
+        states[4].problems = Some(Problems::from([(ProblemKind::DiskPressure, problem)]));
         states[1].mark_away(at(7));
         states[2].docker = Docker::Down { message: "gone".into() };
         states[3].stall = Some(Stall { reason: reasons::CLUSTER_WENT_BACK, message: "m".into() });

@@ -238,8 +238,11 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         let answers = |flight: &mut Wanted| flight.generation == *generation && flight.set.digest() == digest;
-        // An answer to anything but the set on its way says nothing that is still of use.
+        // An answer to anything but the set on its way says nothing that is still of use, but for a disk that took it in the end.
         let Some(flight) = self.in_flight.take_if(answers) else {
+            if outcome == Outcome::Adopted {
+                self.stored_after_all(generation, digest, effects);
+            }
             return;
         };
         let reason = match outcome {
@@ -273,6 +276,23 @@ impl Session {
             // Without the generation, so that a try that fails like the last one is no news.
             self.set_stall(Some((reason, format!("the node did not take its set: {message}"))), effects);
         }
+    }
+
+    /// The node had no room for the set when it came, and has it now.
+    fn stored_after_all(&mut self, generation: &Generation, digest: Digest, effects: &mut Vec<Effect>) {
+        let it = |refused: &mut Refused| {
+            refused.outcome == Outcome::NotStored
+                && refused.generation == *generation
+                && refused.digest == digest
+        };
+        if self.refused.take_if(it).is_none() {
+            return;
+        }
+        self.content =
+            self.wanted.as_ref().map(|wanted| &wanted.set).filter(|set| set.digest() == digest).cloned();
+        self.held = Some(Held { generation: generation.clone(), digest });
+        self.went_back = false;
+        self.set_stall(None, effects);
     }
 
     /// Sends what is wanted if the agent lacks it and may have it.

@@ -1,6 +1,8 @@
 //! What agents send, checked and cut to size. Agents are not trusted: names are parsed, lists are capped, texts are cut, and what
 //! breaks the protocol is an error that ends this one session.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use skerry_api::template::DEVICE_PREFIX;
@@ -8,11 +10,9 @@ use skerry_api::{AppReport, ContainerReport, LastState, NodeInfo, Quantity, Reso
 use skerry_controller_core::node_status::Docker;
 use skerry_controller_core::placement::Labels;
 use skerry_controller_core::session::{Held, Input, Outcome};
-use skerry_proto::{WireError, app_key, caps, wire};
-use skerry_terms::{AppKey, Digest, NameError, NodeName, Phase};
-
-/// Longest word that is not a message: versions, ids, reasons.
-const WORD_MAX: usize = 256;
+use skerry_controller_core::transitions::{Batch, Subject, Transition};
+use skerry_proto::{WireError, app_key, caps, feature, wire};
+use skerry_terms::{AppKey, Digest, NameError, NodeName, Phase, Problems};
 
 /// A checked frame.
 #[derive(Debug)]
@@ -20,12 +20,15 @@ pub enum Frame {
     Hello(Box<Greeting>),
     Ack(Input),
     Report(Report),
+    Transitions(Batch),
 }
 
 /// A checked hello.
 #[derive(Debug)]
 pub struct Greeting {
     pub node: NodeName,
+    /// It tells of transitions: what they speak of is not told as an Event by anybody else.
+    pub tells_transitions: bool,
     pub held: Option<Held>,
     pub state_corrupt: String,
     /// For the EdgeNode object, if it has to be created.
@@ -46,6 +49,8 @@ pub struct Report {
     pub apps: Vec<(AppKey, Option<AppReport>)>,
     /// Docker, and its version. Absent when the report does not speak of it.
     pub docker: Option<(Docker, String)>,
+    /// What is wrong with the box. Absent when the report does not speak of it.
+    pub problems: Option<Problems>,
 }
 
 /// What ends a session.
@@ -66,22 +71,14 @@ pub fn frame(message: wire::AgentMessage) -> Result<Option<Frame>, FrameError> {
         Some(Kind::Hello(hello)) => Ok(Some(Frame::Hello(Box::new(greeting(hello)?)))),
         Some(Kind::Ack(ack)) => Ok(Some(Frame::Ack(self::ack(ack)?))),
         Some(Kind::Status(status)) => Ok(Some(Frame::Report(report(status)?))),
+        Some(Kind::Transitions(transitions)) => Ok(Some(Frame::Transitions(batch(transitions)?))),
         None => Ok(None),
     }
 }
 
 fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
-    let wire::Hello {
-        protocol,
-        features: _,
-        node,
-        agent_version,
-        boot_id,
-        labels,
-        facts,
-        held,
-        state_corrupt,
-    } = hello;
+    let wire::Hello { protocol, features, node, agent_version, boot_id, labels, facts, held, state_corrupt } =
+        hello;
     // A newer agent speaks the older protocol too; there is none older than the first.
     if protocol == 0 {
         return Err(FrameError::Protocol(protocol));
@@ -110,6 +107,7 @@ fn greeting(hello: wire::Hello) -> Result<Greeting, FrameError> {
     let capacity = [amount("cpu", cpu_count.into()), amount("memory", memory_bytes)];
     Ok(Greeting {
         node: node.parse()?,
+        tells_transitions: features.iter().any(|feature| feature == feature::TRANSITIONS),
         held: held.map(|(generation, digest)| Held { generation, digest }),
         state_corrupt: caps::truncate(&state_corrupt, caps::MESSAGE_MAX),
         labels,
@@ -150,12 +148,13 @@ fn ack(ack: wire::Ack) -> Result<Input, FrameError> {
 
 fn report(status: wire::StatusReport) -> Result<Report, FrameError> {
     let wire::StatusReport { sequence: _, full, apps, health } = status;
-    let docker = health.map(|health| {
-        let wire::NodeHealth { docker_ready, docker_message, docker_version } = health;
+    let health = health.map(|health| {
+        let wire::NodeHealth { docker_ready, docker_message, docker_version, problems } = health;
         let message = caps::truncate(&docker_message, caps::MESSAGE_MAX);
         let docker = if docker_ready { Docker::Ready } else { Docker::Down { message } };
-        (docker, word(&docker_version))
+        ((docker, word(&docker_version)), problems.map(Problems::from))
     });
+    let (docker, problems) = health.unzip();
     if apps.len() > caps::APPS_MAX {
         return Err(WireError::TooLarge {
             what: "the number of apps",
@@ -165,7 +164,58 @@ fn report(status: wire::StatusReport) -> Result<Report, FrameError> {
         .into());
     }
     let apps = apps.into_iter().map(app).collect::<Result<_, _>>()?;
-    Ok(Report { full, apps, docker })
+    Ok(Report { full, apps, docker, problems: problems.flatten() })
+}
+
+fn batch(transitions: wire::Transitions) -> Result<Batch, FrameError> {
+    let wire::Transitions { run, items, dropped, clock_offset_millis } = transitions;
+    if items.len() > caps::TRANSITIONS_MAX {
+        let (what, size, max) = ("the number of transitions", items.len(), caps::TRANSITIONS_MAX);
+        return Err(WireError::TooLarge { what, size, max }.into());
+    }
+    let items = items.into_iter().map(transition).collect::<Result<_, _>>()?;
+    Ok(Batch { run, items, dropped, offset: clock_offset_millis })
+}
+
+fn transition(transition: wire::Transition) -> Result<Transition, FrameError> {
+    let phase = transition.phase();
+    let wire::Transition {
+        sequence,
+        namespace,
+        name,
+        uid,
+        container,
+        side,
+        revision: _,
+        phase: _,
+        reason,
+        message,
+        warning,
+        count,
+        first_millis,
+        last_millis,
+        age_millis,
+        exit_code: _,
+        restart_count: _,
+    } = transition;
+    let subject = match (side.is_empty(), container.is_empty()) {
+        (false, _) => Subject::Node(word(&side)),
+        (true, false) => Subject::Container(app_key(&namespace, &name)?, word(&container)),
+        (true, true) => Subject::App(app_key(&namespace, &name)?),
+    };
+    Ok(Transition {
+        sequence,
+        subject,
+        uid: word(&uid),
+        phase: (phase != wire::Phase::Unspecified).then(|| Phase::from(phase)),
+        reason: word(&reason),
+        message: caps::truncate(&message, caps::CONTAINER_MESSAGE_MAX),
+        warning,
+        count: count.max(1),
+        first: first_millis,
+        last: last_millis,
+        age: age_millis.map(Duration::from_millis),
+    })
 }
 
 fn app(status: wire::AppStatus) -> Result<(AppKey, Option<AppReport>), FrameError> {
@@ -254,7 +304,7 @@ fn last_state(termination: wire::Termination) -> LastState {
 }
 
 fn word(text: &str) -> String {
-    caps::truncate(text, WORD_MAX)
+    caps::truncate(text, caps::WORD_MAX)
 }
 
 /// A time by the box's clock, in whole seconds as Kubernetes keeps times; zero stands for none.
@@ -301,6 +351,35 @@ mod tests {
         let greeting = greeting.expect("a greeting");
         assert_eq!(greeting.labels.keys().collect::<Vec<_>>(), ["ok.io/zone", "site"]);
         assert_eq!(greeting.bad_labels.len(), 4);
+    }
+
+    /// Of an agent as old as the first, and of one that knows more than this controller.
+    #[test]
+    fn every_agent_is_understood() {
+        use prost::Message as _;
+        let read = |name: &str| {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/wire");
+            let bytes = std::fs::read(folder.join(format!("{name}.bin"))).expect(name);
+            frame(wire::AgentMessage::decode(&bytes[..]).expect(name)).expect(name)
+        };
+        for name in ["hello", "later-hello"] {
+            let Some(Frame::Hello(greeting)) = read(name) else { panic!("{name}") };
+            assert_eq!(greeting.node.as_str(), "box-7");
+            assert!(greeting.held.is_some() && greeting.labels.contains_key("site"), "{name}");
+        }
+        let outcome = |name| match read(name) {
+            Some(Frame::Ack(Input::Ack { outcome, .. })) => outcome,
+            _ => panic!("{name}"),
+        };
+        assert_eq!((outcome("ack"), outcome("later-ack")), (Outcome::Adopted, Outcome::Garbled));
+        for name in ["status", "later-status"] {
+            let Some(Frame::Report(report)) = read(name) else { panic!("{name}") };
+            assert!(
+                report.full && report.apps.len() == 1 && matches!(report.docker, Some((Docker::Ready, _))),
+                "{name}"
+            );
+        }
+        assert!(read("later-agent-kind").is_none());
     }
 
     #[test]

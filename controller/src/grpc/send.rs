@@ -1,15 +1,21 @@
 //! What agents are sent, as frames. Frames of a set are made one by one while the agent takes them, so a large set is not held
 //! twice in memory for each node.
 
+use k8s_openapi::jiff::Timestamp;
 use skerry_controller_core::session::Update;
-use skerry_proto::wire;
 use skerry_proto::wire::controller_message::Kind;
+use skerry_proto::{feature, wire};
 
 /// An answer of the hub.
 #[derive(Debug)]
 pub enum Outgoing {
     Welcome,
     Update(Box<Update>),
+    /// The transitions of a run up to this one are taken.
+    Told {
+        run: u64,
+        upto: u64,
+    },
     /// The last frame of a session.
     Refusal {
         reason: &'static str,
@@ -23,9 +29,11 @@ impl Outgoing {
         match self {
             Outgoing::Welcome => one(Kind::Welcome(wire::Welcome {
                 protocol: skerry_proto::PROTOCOL,
-                features: Vec::new(),
+                features: vec![feature::TRANSITIONS.to_owned()],
                 controller_version: env!("CARGO_PKG_VERSION").to_owned(),
+                now_millis: Timestamp::now().as_millisecond(),
             })),
+            Outgoing::Told { run, upto } => one(Kind::Told(wire::Told { run, upto })),
             Outgoing::Refusal { reason, message } => {
                 one(Kind::Refusal(wire::Refusal { reason: reason.to_owned(), message }))
             }

@@ -10,6 +10,7 @@ use skerry_controller_core::node_status::{Link, NodeState};
 use skerry_controller_core::placement::{Labels, Node, Verdict};
 use skerry_controller_core::session::Input;
 use skerry_controller_core::snapshot::desired_set;
+use skerry_controller_core::transitions;
 use skerry_terms::{AppKey, NodeName, labels, reasons};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -32,6 +33,10 @@ pub struct NodeEntry {
     pub state: NodeState,
     pub status: Ledger<EdgeNodeStatus>,
     pub live: Option<Live>,
+    /// Its agent tells of transitions.
+    pub tells_transitions: bool,
+    /// What it has told of them.
+    pub told: transitions::Ledger,
     /// Apps that a full report over several frames has not named yet.
     pub unconfirmed: BTreeSet<AppKey>,
     /// When the last session ended.
@@ -57,6 +62,8 @@ impl NodeEntry {
             state,
             status: Ledger::default(),
             live: None,
+            tells_transitions: false,
+            told: transitions::Ledger::default(),
             unconfirmed: BTreeSet::new(),
             last_seen: None,
             counted: None,
@@ -132,6 +139,7 @@ impl Hub {
                     }
                 }
             }
+            entry.state.transitions_dropped = recalled.transitions_dropped;
             stall = recalled.stall;
         }
         let created = meta.creation_timestamp.map_or(0, |time| time.0.as_second());
@@ -162,8 +170,16 @@ impl Hub {
         if let Some(stall) = stall {
             self.feed(&name, Input::Recalled(stall));
         } else if is_new && entry.live.is_none() && entry.state.is_connected() {
-            // An earlier controller had a session with it: it is expected back.
-            entry.last_seen = Some(self.started_at.clone());
+            // An earlier controller had a session with it: it is expected back. When it was seen last is not known better than until when
+            // that controller was alive.
+            let until = match &entry.state.link {
+                Link::Connected(session) => {
+                    self.replicas.get(&session.replica).map(|replica| &replica.renewed)
+                }
+                Link::Away(_) => None,
+            };
+            let started = &self.started_at;
+            entry.last_seen = Some(until.filter(|until| until.0 < started.0).unwrap_or(started).clone());
             let soonest = self.started + START_GRACE;
             self.timers.arm(Timer::Away(name), soonest.max(Instant::now() + BACK_GRACE));
         }
@@ -236,7 +252,21 @@ impl Hub {
         if node.live.is_some() || !node.state.is_connected() {
             return;
         }
-        let last_seen = node.last_seen.clone().unwrap_or_else(super::now);
+        if let Link::Connected(session) = &node.state.link
+            && session.replica != self.out.replica
+            && self.replicas.get(&session.replica).is_some_and(|replica| replica.is_alive)
+        {
+            // Its session is with another replica.
+            self.timers.arm(Timer::Away(name.clone()), Instant::now() + START_GRACE);
+            return;
+        }
+        let of_another = match &node.state.link {
+            Link::Connected(session) if session.replica != self.out.replica => {
+                self.replicas.get(&session.replica).map(|replica| replica.renewed.clone())
+            }
+            Link::Connected(_) | Link::Away(_) => None,
+        };
+        let last_seen = of_another.or_else(|| node.last_seen.clone()).unwrap_or_else(super::now);
         node.state.mark_away(last_seen);
         self.dirty_nodes.insert(name.clone());
         self.dirty_apps.extend(node.state.apps.keys().cloned());

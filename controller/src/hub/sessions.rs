@@ -21,7 +21,7 @@ use crate::k8s::JobKey;
 pub struct Live {
     /// Tells it from other sessions of the node.
     id: u64,
-    reply: Reply,
+    pub reply: Reply,
     pub session: Session,
     /// For the object, if it has to be created.
     pub labels: Labels,
@@ -53,6 +53,7 @@ impl Hub {
             Said::Hello(..) => {}
             Said::Ack(ack) => self.feed(&node, ack),
             Said::Report(report) => self.report(&node, report),
+            Said::Transitions(batch) => self.transitions(&node, &batch),
             Said::Gone => self.lose(&node),
         }
     }
@@ -61,14 +62,24 @@ impl Hub {
         let superseded = "another session of this node took over; is the agent running twice?";
         self.refuse(&name, reasons::SUPERSEDED, superseded);
         self.timers.disarm(&Timer::Away(name.clone()));
-        let Greeting { node: _, held, state_corrupt, labels, bad_labels, info, capacity, addresses } =
-            greeting;
+        let Greeting {
+            node: _,
+            tells_transitions,
+            held,
+            state_corrupt,
+            labels,
+            bad_labels,
+            info,
+            capacity,
+            addresses,
+        } = greeting;
         info!("node={name} connected, agent {}", info.agent_version);
         if !bad_labels.is_empty() {
             warn!("node={name} labels that Kubernetes does not take were dropped: {}", bad_labels.join(", "));
         }
         let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::new(unknown_node()));
         let was_connected = entry.state.is_connected();
+        entry.tells_transitions = tells_transitions;
         entry.state.info = Some(info);
         entry.state.capacity = Some(capacity);
         entry.state.addresses = addresses;
@@ -148,6 +159,8 @@ impl Hub {
                     }
                     entry.state.stall = stall;
                     self.dirty_nodes.insert(name.clone());
+                    // Each of its apps names it.
+                    self.dirty_apps.extend(entry.state.apps.keys().cloned());
                     continue;
                 }
                 Effect::WakeAt(at) => {
@@ -172,12 +185,19 @@ impl Hub {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
-        let Report { full, apps, docker } = report;
+        let Report { full, apps, docker, problems } = report;
         if let Some((docker, version)) = docker {
             if let (Some(info), false) = (&mut entry.state.info, version.is_empty()) {
                 info.docker_version = version;
             }
             entry.state.docker = docker;
+        }
+        if let Some(problems) = problems {
+            // A box that tells of transitions has told this already.
+            if let (Some(object), false) = (&entry.object, entry.tells_transitions) {
+                self.out.announce_problems(name, &object.uid, entry.state.problems.as_ref(), &problems);
+            }
+            entry.state.problems = Some(problems);
         }
         let mut changed: Vec<AppKey> = apps.iter().map(|(key, _)| key.clone()).collect();
         let mut full_report = entry.live.as_ref().map_or(FullReport::Absent, |live| live.full_report);

@@ -2,10 +2,10 @@
 
 use skerry_api::{EdgeAppStatus, EdgeNodeStatus};
 use skerry_controller_core::aggregate::{NodeView, Unplaced, app_status};
-use skerry_controller_core::node_status::node_status;
+use skerry_controller_core::node_status::{Link, node_status};
 use skerry_controller_core::placement::Verdict;
 use skerry_controller_core::settled::{Write, app_write, node_write};
-use skerry_terms::{AppKey, NodeName, reasons};
+use skerry_terms::{AppKey, NodeName, Problems, reasons};
 use tokio::time::Instant;
 
 use super::Hub;
@@ -155,7 +155,11 @@ impl Hub {
                 None if app.is_frozen() && report.is_some() => {}
                 None => continue,
             }
-            placed.push(NodeView { name, connected: node.state.is_connected(), report });
+            let (connected, last_seen) = match &node.state.link {
+                Link::Connected(_) => (true, None),
+                Link::Away(last_seen) => (false, last_seen.as_ref()),
+            };
+            placed.push(NodeView { name, connected, report, last_seen, stall: node.state.stall.as_ref() });
         }
         let unplaced = Unplaced { barred, missing: self.board.missing(key) };
         let status = app_status(app, &placed, unplaced, entry.status.written(), &super::now());
@@ -168,7 +172,12 @@ impl Hub {
         let Some(entry) = self.apps.get_mut(key) else {
             return;
         };
-        self.out.announce(key, &entry.app.uid, entry.status.written(), &status);
+        let nodes = &self.nodes;
+        let tells = |node: &str| {
+            let node = node.parse().ok().and_then(|name: NodeName| nodes.get(&name));
+            node.is_some_and(|node| node.tells_transitions)
+        };
+        self.out.announce(key, &entry.app.uid, entry.status.written(), &status, tells);
         let job = Job::AppStatus {
             key: key.clone(),
             uid: entry.app.uid.clone(),
@@ -216,8 +225,37 @@ impl super::Outlets {
         self.events.node(name, uid, false, "Connected", "a session with the node stands");
     }
 
-    /// Tells an app's turning points as Events.
-    fn announce(&self, key: &AppKey, uid: &str, before: &EdgeAppStatus, now: &EdgeAppStatus) {
+    /// Tells what has newly become wrong with a box, and what no longer is.
+    pub(super) fn announce_problems(
+        &self,
+        node: &NodeName,
+        uid: &str,
+        before: Option<&Problems>,
+        now: &Problems,
+    ) {
+        let reason = |problems: Option<&Problems>, kind| {
+            problems.and_then(|problems| problems.get(&kind)).map(|problem| problem.reason.clone())
+        };
+        for (kind, problem) in now {
+            if reason(before, *kind).as_deref() != Some(&problem.reason) {
+                self.events.node(node, uid, true, &problem.reason, &format!("{kind}: {}", problem.message));
+            }
+        }
+        for kind in before.into_iter().flat_map(Problems::keys).filter(|kind| !now.contains_key(kind)) {
+            self.events.node(node, uid, false, reasons::NO_PROBLEM, &format!("{kind} is over"));
+        }
+    }
+
+    /// Tells an app's turning points as Events. What fails on a node whose box `tells` of it itself, with the time at which it happened, is
+    /// not told twice.
+    fn announce(
+        &self,
+        key: &AppKey,
+        uid: &str,
+        before: &EdgeAppStatus,
+        now: &EdgeAppStatus,
+        tells: impl Fn(&str) -> bool,
+    ) {
         let find = |status: &EdgeAppStatus, kind: &str| {
             let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
             condition.map(|c| (c.status == "True", c.reason.clone(), c.message.clone()))
@@ -228,7 +266,7 @@ impl super::Outlets {
                 |old: &skerry_api::NodeFailure| old.node == failure.node && old.reason == failure.reason;
             !before.failures.iter().any(same)
         };
-        for failure in now.failures.iter().filter(known) {
+        for failure in now.failures.iter().filter(known).filter(|failure| !tells(&failure.node)) {
             let note = format!("{}: {}", failure.node, failure.message);
             self.events.app(key, uid, true, &failure.reason, &note);
         }

@@ -13,6 +13,7 @@ use crate::k8s::Job;
 
 mod config;
 mod placed;
+mod told;
 
 const APPS: &str = "edgeapps";
 const NODES: &str = "edgenodes";
@@ -145,6 +146,7 @@ impl Bench {
         let agent = Agent { node: name(node), id: self.next_id, frames: receiver };
         let greeting = Greeting {
             node: agent.node.clone(),
+            tells_transitions: false,
             held,
             state_corrupt: String::new(),
             labels: BTreeMap::new(),
@@ -172,7 +174,7 @@ impl Bench {
         };
         let apps = apps.iter().map(report).collect();
         let docker = Some((Docker::Ready, String::new()));
-        self.said(agent, Said::Report(Report { full, apps, docker }));
+        self.said(agent, Said::Report(Report { full, apps, docker, problems: None }));
     }
 
     fn adopt(&mut self, agent: &Agent, update: &Update) {
@@ -265,7 +267,7 @@ impl Agent {
         loop {
             match self.frames.try_recv().ok()? {
                 Outgoing::Update(update) => return Some(*update),
-                Outgoing::Welcome | Outgoing::Refusal { .. } => {}
+                Outgoing::Welcome | Outgoing::Refusal { .. } | Outgoing::Told { .. } => {}
             }
         }
     }
@@ -274,7 +276,7 @@ impl Agent {
         loop {
             match self.frames.try_recv().ok()? {
                 Outgoing::Refusal { reason, .. } => return Some(reason),
-                Outgoing::Welcome | Outgoing::Update(_) => {}
+                Outgoing::Welcome | Outgoing::Update(_) | Outgoing::Told { .. } => {}
             }
         }
     }

@@ -31,6 +31,8 @@ pub const DEVICES: &str = "skerry.dev/devices";
 pub const RESOURCES: &str = "skerry.dev/resources";
 /// On a container: the names of other apps that it could resolve when it was created, as JSON.
 pub const APP_NAMES: &str = "skerry.dev/app-names";
+/// On a container that is never started: it holds its image against every pruning. The value is the image's id.
+pub const PIN: &str = "skerry.dev/pin";
 /// On a Docker volume: which agent's it is, by its state directory.
 pub const HOME: &str = "skerry.dev/home";
 

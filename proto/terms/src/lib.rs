@@ -8,6 +8,7 @@ mod generation;
 pub mod labels;
 mod names;
 mod phase;
+mod problem;
 pub mod reasons;
 #[cfg(feature = "strict")]
 pub mod strict;
@@ -17,3 +18,4 @@ pub use digest::{Digest, DigestError, Payload, PayloadSet};
 pub use generation::{Generation, GenerationError};
 pub use names::{AppKey, ContainerName, NameError, NodeName};
 pub use phase::{Phase, UnknownPhase};
+pub use problem::{Problem, ProblemKind, Problems};

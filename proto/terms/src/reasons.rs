@@ -32,6 +32,8 @@ reasons! {
     IMAGE_PULL_FAILED = "ImagePullFailed";
     /// `imagePullPolicy: Never`, and the image is not on the node.
     IMAGE_NEVER_PULL = "ErrImageNeverPull";
+    /// An image is not on the node, and the disk is too full to pull it.
+    DISK_PRESSURE = "DiskPressure";
     /// A host port is held by another app, container or process.
     PORT_CONFLICT = "PortConflict";
     /// Docker refused to create the container.
@@ -66,6 +68,28 @@ reasons! {
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded";
     /// The Docker Engine does not answer.
     DOCKER_UNAVAILABLE = "DockerUnavailable";
+    /// The Docker Engine answers again.
+    DOCKER_READY = "DockerReady";
+    /// The agent was started.
+    AGENT_STARTED = "AgentStarted";
+    /// The box was started.
+    BOX_BOOTED = "BoxBooted";
+    /// The box's clock is behind the controller's.
+    CLOCK_BEHIND = "ClockBehind";
+    /// The box's clock is ahead of the controller's.
+    CLOCK_AHEAD = "ClockAhead";
+    /// More happened on the box than is shown as Events.
+    MORE_HAPPENED = "MoreHappened";
+    /// What happened on the box while it could not tell did not fit what it keeps for later.
+    TRANSITIONS_DROPPED = "TransitionsDropped";
+    /// Nothing of this kind is wrong with the box.
+    NO_PROBLEM = "NoProblem";
+    /// The disk with Docker's images and containers is nearly full.
+    DISK_NEARLY_FULL = "DiskNearlyFull";
+    /// The disk with the agent's own state is nearly full.
+    STATE_DISK_NEARLY_FULL = "StateDiskNearlyFull";
+    /// The box is short of memory.
+    MEMORY_SHORT = "MemoryShort";
     /// The node has no session with the controller.
     NODE_UNREACHABLE = "NodeUnreachable";
     /// The node has taken the app over and not yet reported on it.
@@ -76,6 +100,12 @@ reasons! {
     STATE_CORRUPT = "StateCorrupt";
     /// The agent could not store its desired state.
     STATE_NOT_DURABLE = "StateNotDurable";
+    /// What the agent stored was written by a newer agent that this one cannot follow.
+    STATE_FROM_NEWER_AGENT = "StateFromNewerAgent";
+    /// The key that the agent's state was sealed with is missing, damaged or another one.
+    STATE_KEY_UNUSABLE = "StateKeyUnusable";
+    /// The disk does not give out what the agent stored.
+    STATE_UNREADABLE = "StateUnreadable";
     /// The node holds a newer desired state than this cluster can have: the cluster was restored or replaced.
     CLUSTER_WENT_BACK = "ClusterWentBack";
     /// Same generation, different content: refused.

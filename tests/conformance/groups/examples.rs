@@ -1,6 +1,8 @@
 //! The files in `deploy/examples` do what they say. They are applied as they are, but for what this machine does not have:
-//! * images that are on the internet are replaced by stand-ins, see [`STAND_INS`];
+//! * images that are on the internet are replaced by the same programs as Debian has them, see [`STAND_INS`];
 //! * the app goes to one node of the test, and a `hostPort` becomes one that is free here.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -11,6 +13,7 @@ use crate::app::App;
 use crate::case::Case;
 use crate::images;
 use crate::scene::Scene;
+use crate::servers::{Mqtt, get_secure, tls_secret};
 
 const STANDS_ON: &str = "deploy/examples/README.md";
 
@@ -22,13 +25,21 @@ const STAND_INS: [(&str, &str); 4] = [
     ("registry.example/line-camera:1.4", "conformance:camera"),
 ];
 
+fn example(file: &str) -> PathBuf {
+    repository_root().join("deploy/examples").join(file)
+}
+
 /// Applies an example. Returns the app and the port of the box, if it has one.
 async fn apply(scene: &Scene, file: &str, name: &str) -> Result<(App, Option<u16>)> {
-    let path = repository_root().join("deploy/examples").join(file);
+    let path = example(file);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    apply_text(scene, &text, name).await
+}
+
+async fn apply_text(scene: &Scene, text: &str, name: &str) -> Result<(App, Option<u16>)> {
     let mut port = None;
     let mut objects = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(&text) {
+    for document in serde_yaml::Deserializer::from_str(text) {
         let mut object = Value::deserialize(document)?;
         if object["kind"] == "EdgeApp" {
             object["spec"]["placement"] =
@@ -93,17 +104,14 @@ pub fn cases() -> Vec<Case> {
             let (app, port) = apply(scene, "web.yaml", "web").await?;
             let report = app.reason("CreateContainerConfigError").await?;
             ensure!(report.message.contains("secret \"web-tls\""), "{report:?}");
-            scene
-                .config("{kind: Secret, metadata: {name: web-tls}, type: kubernetes.io/tls, stringData: {tls.crt: certificate, tls.key: key}}")
-                .await?;
+            let (secret, certificate) = tls_secret("web-tls")?;
+            scene.config(&secret).await?;
             app.ready().await?;
             served(port, "<h1>Harbour lights</h1>\n").await?;
-            app.says(
-                "web",
-                "cat /etc/nginx/tls/tls.crt; stat -Lc ' %a' /etc/nginx/tls/tls.key",
-                "certificate 400",
-            )
-            .await?;
+            let address = app.sh("web", "hostname -i").await?;
+            let page = get_secure(&address, 443, &certificate).await?;
+            ensure!(page == "<h1>Harbour lights</h1>\n", "{page:?}");
+            app.says("web", "stat -Lc %a /etc/nginx/tls/tls.key", "400").await?;
             let before = app.id("web").await?;
             let page = "{kind: ConfigMap, metadata: {name: web-page}, data: {index.html: changed}}";
             scene.config(page).await?;
@@ -112,21 +120,24 @@ pub fn cases() -> Vec<Case> {
             Ok(())
         }),
         Case::story("broker", STANDS_ON, async |scene| {
-            let (app, _) = apply(scene, "broker.yaml", "broker").await?;
+            let (app, port) = apply(scene, "broker.yaml", "broker").await?;
+            let port = port.context("a port of the box")?;
             app.ready().await?;
-            app.says("broker", "grep -c persistence_location /mosquitto/config/mosquitto.conf", "1").await?;
-            app.says("broker", "cat /mosquitto/data/starts", "x").await?;
-            // What is in the volume outlives an update.
-            let port = free_port()?;
+            let mut broker = eventually("the broker greets", || Mqtt::connect(port)).await?;
+            broker.retain("harbour/tide", "high").await?;
+            // What the broker keeps outlives an update.
             let patch = json!({"metadata": {"annotations": {"at": port.to_string()}}});
             let patch = kube::api::Patch::Merge(json!({"spec": {"template": patch}}));
             let apps = scene.stage.site.apps(&scene.namespace);
             let before = app.id("broker").await?;
             apps.patch("broker", &kube::api::PatchParams::default(), &patch).await?;
-            app.says("broker", "cat /mosquitto/data/starts", "x\nx").await?;
-            ensure!(app.id("broker").await? != before, "the same container");
-            // The volume is kept on purpose when the app goes: this machine shall not keep it.
-            app.says("broker", "rm -r /mosquitto/data/*; ls /mosquitto/data", "").await
+            eventually("the next one has it", || async {
+                ensure!(app.id("broker").await? != before, "the same container");
+                let kept = Mqtt::connect(port).await?.retained("harbour/tide").await?;
+                ensure!(kept == "high", "{kept:?}");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await
         }),
         Case::story("camera", STANDS_ON, async |scene| {
             let (app, _) = apply(scene, "camera.yaml", "camera").await?;
@@ -150,7 +161,17 @@ pub fn cases() -> Vec<Case> {
             app.ready().await?;
             let client =
                 scene.ready("client", "{containers: [{name: main, command: [sleep, '9999']}]}").await?;
-            client.says("main", "wget -q -O - http://api:8080/", "version 1").await
+            client.says("main", "wget -q -O - http://api:8080/", "version 1").await?;
+            // As its comment says: change VERSION and apply again.
+            let text = std::fs::read_to_string(example("start-first.yaml"))?;
+            let next = text.replace("value: \"1\"", "value: \"2\"");
+            ensure!(next != text, "there is no VERSION to change");
+            let before = app.id("api").await?;
+            apply_text(scene, &next, "api").await?;
+            client.says("main", "wget -q -O - http://api:8080/", "version 2").await?;
+            app.ready().await?;
+            ensure!(app.id("api").await? != before, "the same container");
+            Ok(())
         }),
     ]
 }

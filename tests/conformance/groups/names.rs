@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use serde_json::json;
+use skerry_tests::{AgentOptions, Node};
 
 use crate::case::{APP, Case};
 use crate::scene::Scene;
@@ -128,6 +129,35 @@ containers: [{name: one, command: [sleep, "9999"]}, {name: two, command: [sleep,
                 app.says("main", "cat /etc/resolv.conf", &plain).await
             },
         ),
+        Case::story(
+            "settings_are_added_to_the_boxs_resolver",
+            "https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-dns-config: nameservers: will be combined to the base nameservers generated \
+             from the specified DNS policy; searches and options: merged into the base ones",
+            async |scene| {
+                let pod = r#"
+dnsPolicy: ClusterFirst
+dnsConfig: {nameservers: [192.0.2.53], searches: [tide.example], options: [{name: ndots, value: "3"}]}
+containers: [{name: main, command: [sleep, "9999"]}]
+"#;
+                let app = scene.ready(APP, pod).await?;
+                let own = skerry_tests::docker_run(&[
+                    "run",
+                    "--rm",
+                    skerry_tests::IMAGE,
+                    "grep",
+                    "^nameserver",
+                    "/etc/resolv.conf",
+                ])
+                .await?;
+                // A resolver has three servers at most: the box's own come first.
+                let mut servers: Vec<&str> = own.lines().chain(["nameserver 192.0.2.53"]).collect();
+                servers.truncate(3);
+                app.says("main", "grep '^nameserver' /etc/resolv.conf", &servers.join("\n")).await?;
+                app.says("main", "grep '^search' /etc/resolv.conf | grep -ow tide.example", "tide.example")
+                    .await?;
+                app.says("main", "grep '^options' /etc/resolv.conf | grep -ow ndots:3", "ndots:3").await
+            },
+        ),
         Case::refused(
             "no_policy_needs_name_servers",
             "Pod validation: spec.dnsConfig.nameservers: must provide at least one DNS nameserver when `dnsPolicy` is None",
@@ -146,6 +176,14 @@ async fn server(scene: &Scene, name: &str) -> anyhow::Result<crate::app::App> {
 }
 
 const CLIENT: &str = "{containers: [{name: main, command: [sleep, '9999']}]}";
+
+/// A box that lets apps see these others.
+async fn with_names(scene: &Scene, names: &str) -> anyhow::Result<Node> {
+    let keys = format!("app-names = {names:?}\n");
+    let node = scene.stage.site.node_with(AgentOptions { keys, ..AgentOptions::default() })?;
+    node.ready().await?;
+    Ok(node)
+}
 
 fn neighbours() -> Vec<Case> {
     vec![
@@ -201,6 +239,48 @@ fn neighbours() -> Vec<Case> {
                 client.says("main", &name, "0").await?;
                 near.delete().await?;
                 other.close().await
+            },
+        ),
+        Case::story(
+            "all_namespaces_are_seen_where_the_box_allows_it",
+            "agent.toml: app-names = \"All\": as Services of all namespaces are found in a cluster without a NetworkPolicy",
+            async |scene| {
+                let node = with_names(scene, "All").await?;
+                let other = Scene::open(scene.stage.clone()).await?;
+                let tide = scene.apply_to(&node, "tide", json!({}), CLIENT).await?;
+                let client = other.apply_to(&node, "client", json!({}), CLIENT).await?;
+                tide.ready().await?;
+                client.ready().await?;
+                let address = tide.sh("main", "hostname -i").await?;
+                let look =
+                    format!("grep -w tide.{} /etc/hosts | tr '\\t' ' ' | cut -d ' ' -f 1", scene.namespace);
+                client.says("main", &look, &address).await?;
+                // The short name is that of a neighbour in the same namespace.
+                client
+                    .says("main", "grep -cE '[[:space:]]tide($|[[:space:]])' /etc/hosts || true", "0")
+                    .await?;
+                tide.delete().await?;
+                client.delete().await?;
+                other.close().await
+            },
+        ),
+        Case::story(
+            "no_app_is_seen_where_the_box_allows_none",
+            "agent.toml: app-names = \"None\": as with enableServiceLinks: false and no cluster DNS",
+            async |scene| {
+                let node = with_names(scene, "None").await?;
+                let tide = scene.apply_to(&node, "tide", json!({}), CLIENT).await?;
+                tide.ready().await?;
+                let client = scene.apply_to(&node, "client", json!({}), CLIENT).await?;
+                client.ready().await?;
+                skerry_tests::holds_for("it is not known", std::time::Duration::from_secs(2), || async {
+                    let seen = client.sh("main", "grep -cw tide /etc/hosts || true").await?;
+                    ensure!(seen.trim() == "0", "{seen}");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
+                tide.delete().await?;
+                client.delete().await
             },
         ),
         Case::story(

@@ -5,6 +5,11 @@ use skerry_tests::free_port;
 
 use crate::case::{APP, Case};
 
+/// A UDP port of loopback that was free a moment ago.
+fn free_udp_port() -> anyhow::Result<u16> {
+    Ok(std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 pub fn cases() -> Vec<Case> {
     vec![
         Case::pod(
@@ -127,6 +132,32 @@ containers: [{name: one, command: [sleep, "9999"]}, {name: two, command: [sleep,
                 ensure!(answer == (200, "here\n".into()), "{answer:?}");
                 let bindings = serde_json::json!([{"HostIp": "127.0.0.1", "HostPort": port.to_string()}]);
                 app.inspects("main", "/HostConfig/PortBindings/8080~1tcp", bindings).await
+            },
+        ),
+        Case::story(
+            "a_udp_port_of_the_box_leads_to_the_container",
+            "[sig-network] HostPort validates that there is no conflict between pods with same hostPort but different hostIP and protocol",
+            async |scene| {
+                let port = free_udp_port()?;
+                let pod = format!(
+                    "{{containers: [{{name: main, image: 'conformance:health', command: [skerry-health-server, '5353', /tmp/serving], \
+                     ports: [{{containerPort: 5353, hostPort: {port}, hostIP: 127.0.0.1, protocol: UDP}}]}}]}}"
+                );
+                let app = scene.ready(APP, &pod).await?;
+                let bindings = serde_json::json!([{"HostIp": "127.0.0.1", "HostPort": port.to_string()}]);
+                app.inspects("main", "/HostConfig/PortBindings/5353~1udp", bindings).await?;
+                let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+                socket.connect(("127.0.0.1", port)).await?;
+                skerry_tests::eventually("a datagram comes back", || async {
+                    // What nobody listens for yet is lost.
+                    socket.send(b"ahoy").await?;
+                    let mut answer = [0; 16];
+                    let length =
+                        tokio::time::timeout(std::time::Duration::from_millis(500), socket.recv(&mut answer)).await??;
+                    ensure!(&answer[..length] == b"ahoy", "{answer:?}");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await
             },
         ),
         Case::invalid(

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use skerry_tests::{IMAGE, Node, eventually};
+use skerry_tests::{AgentOptions, IMAGE, Node, eventually};
 
 use crate::app::App;
 use crate::case::{APP, Case};
@@ -236,6 +236,21 @@ fn devices() -> Vec<Case> {
                 first.inspects("main", "/State/Running", true.into()).await?;
                 first.delete().await?;
                 second.ready().await.map(drop)
+            },
+        ),
+        Case::story(
+            "a_gpu_without_a_runtime_for_it_is_said",
+            "https://kubernetes.io/docs/tasks/manage-gpus/scheduling-gpus/: a node must have the driver of the vendor; a container that wants a GPU does not start \
+             without",
+            async |scene| {
+                let config = "[devices.gpu]\ngpu = true\n".to_owned();
+                let node = scene.stage.site.node_with(AgentOptions { config, ..AgentOptions::default() })?;
+                node.ready().await?;
+                let app = scene.apply_to(&node, APP, json!({}), &wants("gpu")).await?;
+                let report = app.reason("StartError").await?;
+                ensure!(report.message.contains("gpu"), "Docker's words are passed on: {report:?}");
+                app.inspects("main", "/HostConfig/DeviceRequests/0/Capabilities", json!([["gpu"]])).await?;
+                app.delete().await
             },
         ),
         Case::story(

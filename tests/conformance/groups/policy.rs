@@ -1,10 +1,12 @@
 //! What the owner of a box allows: nothing beyond an app's own containers unless `agent.toml` says so. Kubernetes' Pod Security Standards are
 //! the list of what reaches beyond.
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use serde_json::json;
+use skerry_tests::{AgentOptions, Node};
 
 use crate::case::{APP, Case};
+use crate::scene::Scene;
 
 /// A pod that the strict box refuses, with the rule and the field that its refusal names.
 fn denied(
@@ -24,6 +26,26 @@ fn denied(
     })
 }
 
+/// A box whose owner allows this and nothing else.
+async fn with_policy(scene: &Scene, rule: &str) -> Result<Node> {
+    let config = format!("[policy]\n{rule}\n");
+    let node = scene.stage.site.node_with(AgentOptions { config, ..AgentOptions::default() })?;
+    node.ready().await?;
+    Ok(node)
+}
+
+/// An app that mounts this path of the box is refused by this rule, and nothing of it is created.
+async fn mount_is_refused(scene: &Scene, node: &Node, path: &str, rule: &str) -> Result<()> {
+    let pod = format!(
+        "{{volumes: [{{name: h, hostPath: {{path: {path}}}}}], containers: [{{name: main, command: [sleep, '9999'], \
+         volumeMounts: [{{name: h, mountPath: /h}}]}}]}}"
+    );
+    let app = scene.apply_to(node, APP, json!({}), &pod).await?;
+    app.report(&format!("{path} is refused by {rule}"), |report| report.message.contains(rule)).await?;
+    ensure!(!app.exists("main").await?, "it was created");
+    Ok(())
+}
+
 pub fn cases() -> Vec<Case> {
     vec![
         denied(
@@ -32,6 +54,13 @@ pub fn cases() -> Vec<Case> {
             "{containers: [{name: main, securityContext: {privileged: true}}]}",
             "policy.privileged",
             "securityContext.privileged",
+        ),
+        denied(
+            "the_boxs_network",
+            "https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline: Host Namespaces: hostNetwork",
+            "{hostNetwork: true, containers: [{name: main}]}",
+            "policy.host-network",
+            "hostNetwork",
         ),
         denied(
             "the_boxs_processes",
@@ -58,7 +87,7 @@ pub fn cases() -> Vec<Case> {
             "dockers_socket",
             "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath: hostPath volumes can expose privileged APIs such as the container runtime socket",
             "{volumes: [{name: h, hostPath: {path: /var/run/docker.sock}}], containers: [{name: main, volumeMounts: [{name: h, mountPath: /h}]}]}",
-            "policy.",
+            "policy.docker-socket",
             "hostPath",
         ),
         denied(
@@ -74,6 +103,13 @@ pub fn cases() -> Vec<Case> {
             "{securityContext: {seccompProfile: {type: Unconfined}}, containers: [{name: main}]}",
             "policy.seccomp-unconfined",
             "seccompProfile",
+        ),
+        denied(
+            "a_seccomp_profile_where_there_are_none",
+            "https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline: Seccomp: a profile of the node, where the node has any",
+            "{securityContext: {seccompProfile: {type: Localhost, localhostProfile: a.json}}, containers: [{name: main}]}",
+            "seccomp-folder",
+            "localhostProfile",
         ),
         denied(
             "unsafe_sysctls",
@@ -97,6 +133,55 @@ pub fn cases() -> Vec<Case> {
                 app.report("it is refused", |report| report.message.contains("policy.host-paths")).await?;
                 ensure!(!app.exists("main").await?, "it was created");
                 Ok(())
+            },
+        ),
+        Case::story(
+            "a_link_to_dockers_socket",
+            "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath: hostPath volumes can expose privileged APIs such as the container runtime socket",
+            async |scene| {
+                let folder = scene.folder()?;
+                std::os::unix::fs::symlink("/var/run/docker.sock", format!("{folder}/socket"))?;
+                mount_is_refused(scene, scene.node(), &format!("{folder}/socket"), "policy.docker-socket")
+                    .await
+            },
+        ),
+        Case::story(
+            "the_folder_of_dockers_socket",
+            "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath: hostPath volumes can expose privileged APIs such as the container runtime socket; an \
+             allowed folder around it does not allow it",
+            async |scene| {
+                // Docker's own folder has the agent's in it as well, which is refused for that.
+                let folder = scene.folder()?;
+                let socket = format!("{folder}/docker.sock");
+                std::os::unix::fs::symlink("/var/run/docker.sock", &socket)?;
+                let config = format!("[policy]\nhost-paths = [{folder:?}]\n");
+                let options =
+                    AgentOptions { docker_socket: Some(socket.into()), config, ..AgentOptions::default() };
+                let node = scene.stage.site.node_with(options)?;
+                node.ready().await?;
+                mount_is_refused(scene, &node, &folder, "policy.docker-socket").await
+            },
+        ),
+        Case::story(
+            "registries_that_are_not_listed",
+            "https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#imagepolicywebhook: a policy decides where images may come from",
+            async |scene| {
+                let node = with_policy(scene, "registries = [\"skerry.local\"]").await?;
+                let pod = "{containers: [{name: main, image: 'docker.io/library/nginx:1', command: [sleep, '9999']}]}";
+                let app = scene.apply_to(&node, APP, json!({}), pod).await?;
+                let report = app.reason("PolicyRefused").await?;
+                let says = |word: &str| report.message.contains(word);
+                ensure!(
+                    says("policy.registries") && says("containers[0].image") && says("docker.io"),
+                    "{report:?}"
+                );
+                ensure!(app.containers().await?.is_empty(), "something was created");
+                // The image of the tests is skerry.local's.
+                scene
+                    .apply_to(&node, APP, json!({}), "{containers: [{name: main, command: [sleep, '9999']}]}")
+                    .await?;
+                app.ready().await?;
+                app.delete().await
             },
         ),
         Case::story(

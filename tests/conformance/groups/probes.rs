@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use skerry_tests::{eventually, holds_for};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::app::App;
 use crate::case::{APP, Case};
+use crate::servers::tls_secret;
 
 /// Long enough for a restart that must not happen: some periods of a probe.
 const QUIET: Duration = Duration::from_secs(4);
@@ -57,7 +59,7 @@ fn readiness() -> Vec<Case> {
 containers:
 - name: main
   command: [sleep, "9999"]
-  readinessProbe: {exec: {command: ['true']}, initialDelaySeconds: 4, periodSeconds: 1}
+  readinessProbe: {exec: {command: ['true']}, initialDelaySeconds: 4, periodSeconds: 1, timeoutSeconds: 10}
 "#;
                 let begun = Instant::now();
                 let app = scene.ready(APP, pod).await?;
@@ -90,7 +92,7 @@ containers:
 containers:
 - name: main
   command: [sleep, "9999"]
-  readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1}
+  readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1}
 "#;
                 let app = scene.apply(APP, pod).await?;
                 app.says("main", "touch /tmp/ready && echo made", "made").await?;
@@ -129,7 +131,7 @@ containers:
 containers:
 - name: main
   command: [sleep, "9999"]
-  readinessProbe: {exec: {command: [sh, -c, 'echo x >> /tmp/looks']}, periodSeconds: 1, successThreshold: 3}
+  readinessProbe: {exec: {command: [sh, -c, 'echo x >> /tmp/looks']}, periodSeconds: 1, timeoutSeconds: 10, successThreshold: 3}
 "#;
                 let app = scene.ready(APP, pod).await?;
                 let looks: u32 = app.sh("main", "wc -l < /tmp/looks").await?.trim().parse()?;
@@ -149,7 +151,7 @@ fn liveness() -> Vec<Case> {
 containers:
 - name: main
   command: [sh, -c, 'echo ok > /tmp/health; sleep 3; rm /tmp/health; exec sleep 600']
-  livenessProbe: {exec: {command: [cat, /tmp/health]}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1}
+  livenessProbe: {exec: {command: [cat, /tmp/health]}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1}
 "#,
         ),
         stays_pod(
@@ -159,7 +161,7 @@ containers:
 containers:
 - name: main
   command: [sh, -c, 'echo ok > /tmp/health; exec sleep 600']
-  livenessProbe: {exec: {command: [cat, /tmp/health]}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1}
+  livenessProbe: {exec: {command: [cat, /tmp/health]}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1}
 "#,
         ),
         stays_pod(
@@ -169,7 +171,7 @@ containers:
 containers:
 - name: main
   command: [httpd, -f, -p, "8080", -h, /bin]
-  livenessProbe: {tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1}
+  livenessProbe: {tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1}
 "#,
         ),
         restarted_pod(
@@ -180,7 +182,7 @@ containers:
 containers:
 - name: main
   command: [sleep, "600"]
-  livenessProbe: {tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1}
+  livenessProbe: {tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1}
 "#,
         ),
         restarted_pod(
@@ -287,6 +289,30 @@ containers:
     };
 }
 
+/// A web server that speaks TLS.
+const HTTPS: &str = r#"
+volumes:
+- {name: tls, secret: {secretName: tls}}
+- {name: server, configMap: {name: server}}
+containers:
+- name: main
+  image: conformance:web
+  volumeMounts: [{name: tls, mountPath: /tls}, {name: server, mountPath: /etc/nginx/conf.d}]
+  readinessProbe: {httpGet: {scheme: SCHEME, port: 8443, path: /}, periodSeconds: 1, timeoutSeconds: 10}
+"#;
+const HTTPS_CONFIG: &str = r#"
+kind: ConfigMap
+metadata: {name: server}
+data:
+  server.conf: |
+    server {
+      listen 8443 ssl;
+      ssl_certificate /tls/tls.crt;
+      ssl_certificate_key /tls/tls.key;
+      return 200 ok;
+    }
+"#;
+
 fn http() -> Vec<Case> {
     vec![
         stays_pod(
@@ -328,6 +354,48 @@ fn http() -> Vec<Case> {
             ),
         )
         .says("main", "cat /tmp/tide", "high"),
+        Case::story(
+            "https_is_asked_and_no_certificate_is_checked",
+            "https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#http-probes: scheme: HTTPS: the kubelet sends an HTTPS \
+             request skipping the certificate verification",
+            async |scene| {
+                let (secret, _) = tls_secret("tls")?;
+                scene.config(&secret).await?;
+                scene.config(HTTPS_CONFIG).await?;
+                let app = scene.ready(APP, &HTTPS.replace("SCHEME", "HTTPS")).await?;
+                // Without TLS the same port answers 400.
+                let plain = scene.apply("plain", &HTTPS.replace("SCHEME", "HTTP")).await?;
+                plain
+                    .report("it is turned away", |report| {
+                        report.reason == "NotReady" && report.message.contains("400")
+                    })
+                    .await?;
+                stays(&app).await
+            },
+        ),
+        Case::story(
+            "another_host_is_asked",
+            "kubectl explain pod.spec.containers.readinessProbe.httpGet.host: Host name to connect to, defaults to the pod IP",
+            async |scene| {
+                // Nobody listens in the container: the one who answers is on the box's own loopback.
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+                let port = listener.local_addr()?.port();
+                let pod = format!(
+                    "{{containers: [{{name: main, command: [sleep, '9999'], readinessProbe: {{httpGet: {{host: 127.0.0.1, port: {port}, \
+                     path: /tide}}, periodSeconds: 1, timeoutSeconds: 10}}}}]}}"
+                );
+                let app = scene.apply(APP, &pod).await?;
+                let (mut stream, _) = tokio::time::timeout(skerry_tests::LIMIT, listener.accept()).await??;
+                let mut request = vec![0; 1024];
+                let length = stream.read(&mut request).await?;
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                ensure!(request.starts_with("GET /tide HTTP/1.1\r\n"), "{request:?}");
+                ensure!(request.to_lowercase().contains(&format!("host: 127.0.0.1:{port}")), "{request:?}");
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await?;
+                drop(stream);
+                app.ready().await.map(drop)
+            },
+        ),
         Case::story(
             "a_server_error_is_a_failure",
             "https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/: Any code greater than or equal to 200 and less \
@@ -419,8 +487,8 @@ containers:
 containers:
 - name: main
   command: [sh, -c, 'sleep 4; touch /tmp/started; exec sleep 600']
-  startupProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, failureThreshold: 60}
-  livenessProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, failureThreshold: 1}
+  startupProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 60}
+  livenessProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 1}
 "#,
         ),
         restarted_pod(
@@ -430,7 +498,7 @@ containers:
 containers:
 - name: main
   command: [sh, -c, 'sleep 2; touch /tmp/started; exec sleep 600']
-  startupProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, failureThreshold: 60}
+  startupProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 60}
   livenessProbe: {exec: {command: ['false']}, periodSeconds: 1, failureThreshold: 1}
 "#,
         ),
@@ -442,8 +510,8 @@ containers:
 containers:
 - name: main
   command: [sh, -c, 'exec sleep 600']
-  startupProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, failureThreshold: 60}
-  readinessProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 60}
+  startupProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 60}
+  readinessProbe: {exec: {command: [cat, /tmp/started]}, periodSeconds: 60, timeoutSeconds: 10}
 "#;
                 let app = scene.apply(APP, pod).await?;
                 app.says("main", "echo runs", "runs").await?;

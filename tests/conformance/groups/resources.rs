@@ -1,6 +1,7 @@
 //! Limits and requests, as the kernel keeps them.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use serde_json::json;
 
 use crate::case::{APP, Case};
 
@@ -9,6 +10,11 @@ const MEMORY: &str =
     "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max";
 /// Prints quota and period.
 const CPU: &str = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us 2>/dev/null || tr ' ' '\\n' < /sys/fs/cgroup/cpu.max";
+
+/// Where `docker inspect` has the rotation of a container's log.
+const LOG_CONFIG: &str = "/HostConfig/LogConfig/Config";
+/// Docker's `10m`.
+const LOG_FILE: u64 = 10_000_000;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -85,6 +91,46 @@ containers:
         )
         .inspects("main", "/HostConfig/LogConfig/Config/max-size", "10m")
         .inspects("main", "/HostConfig/LogConfig/Config/max-file", "3"),
+        Case::pod(
+            "logs_of_every_kind_of_container_are_rotated",
+            "[sig-node] ContainerLogRotation when a container generates a lot of log should be rotated and limited to a fixed amount of files",
+            r#"
+initContainers:
+- {name: init, command: ['true']}
+- {name: sidecar, command: [sleep, "9999"], restartPolicy: Always}
+containers: [{name: main, command: [sleep, "9999"]}]
+"#,
+        )
+        .inspects("init", LOG_CONFIG, json!({"max-size": "10m", "max-file": "3"}))
+        .inspects("sidecar", LOG_CONFIG, json!({"max-size": "10m", "max-file": "3"}))
+        .inspects("POD", LOG_CONFIG, json!({"max-size": "10m", "max-file": "3"})),
+        Case::story(
+            "a_talkative_container_does_not_fill_the_disk",
+            "[sig-node] ContainerLogRotation when a container generates a lot of log should be rotated and limited to a fixed amount of files",
+            async |scene| {
+                // 40 MB in lines of a kilobyte; what is around each line in Docker's file comes on top.
+                let pod = r#"
+containers:
+- name: main
+  command: [sh, -c, 'head -c 40000000 /dev/zero | tr "\0" x | fold -w 1000; touch /tmp/said; exec sleep 9999']
+"#;
+                let app = scene.apply(APP, pod).await?;
+                app.says("main", "test -f /tmp/said && echo said", "said").await?;
+                let log = app.inspect("main").await?["LogPath"].as_str().context("a log on disk")?.to_owned();
+                let log = std::path::Path::new(&log);
+                let mut sizes = Vec::new();
+                for entry in std::fs::read_dir(log.parent().context("in a folder")?)? {
+                    let entry = entry?;
+                    if entry.path().to_string_lossy().starts_with(&*log.to_string_lossy()) {
+                        sizes.push(entry.metadata()?.len());
+                    }
+                }
+                // Docker ends a file with the line that goes beyond its size.
+                ensure!(sizes.len() == 3, "not all of it was written: {sizes:?}");
+                ensure!(sizes.iter().all(|size| *size < LOG_FILE + (1 << 14)), "{sizes:?}");
+                Ok(())
+            },
+        ),
         Case::refused(
             "an_amount_has_a_bound",
             "kubectl explain pod.spec.containers.resources: Limits; no number may be greater than 2^63-1 in magnitude",

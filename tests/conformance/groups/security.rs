@@ -6,6 +6,7 @@ use skerry_api::AppReport;
 use skerry_tests::{IMAGE, docker_run};
 
 use crate::case::{APP, Case};
+use crate::stage::SECCOMP;
 
 const PRIVILEGED: &str = r#"
 containers:
@@ -51,7 +52,8 @@ containers:
             "[sig-node] Security Context When creating a container with runAsUser should run the container with uid 65534 [LinuxOnly]",
             "{containers: [{name: main, command: [sleep, '9999'], securityContext: {runAsUser: 65534}}]}",
         )
-        .says("main", "id -u; id -g", "65534\n0"),
+        .says("main", "id -u; id -g", "65534\n0")
+        .inspects("main", "/Config/User", "65534"),
         Case::pod(
             "root_is_a_user",
             "[sig-node] Security Context When creating a container with runAsUser should run the container with uid 0 [LinuxOnly]",
@@ -121,7 +123,8 @@ securityContext: {runAsUser: 1001, runAsGroup: 2002, fsGroup: 3003, supplemental
 containers: [{name: main, command: [sleep, "9999"]}]
 "#,
         )
-        .says("main", "id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' '", "2002 3003 4004"),
+        .says("main", "id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' '", "2002 3003 4004")
+        .inspects("main", "/HostConfig/GroupAdd", json!(["3003", "4004"])),
     ]
 }
 
@@ -215,7 +218,8 @@ containers:
             "[sig-node] Security Context when creating containers with AllowPrivilegeEscalation should not allow privilege escalation when false [LinuxOnly]",
             "{containers: [{name: main, command: [sleep, '9999'], securityContext: {runAsUser: 1000, allowPrivilegeEscalation: false}}]}",
         )
-        .says("main", NO_NEW_PRIVILEGES, "1"),
+        .says("main", NO_NEW_PRIVILEGES, "1")
+        .inspects("main", "/HostConfig/SecurityOpt", json!(["no-new-privileges"])),
         Case::pod(
             "privileges_may_be_escalated_if_nothing_is_said",
             "[sig-node] Security Context when creating containers with AllowPrivilegeEscalation should allow privilege escalation when not explicitly set and uid != 0 \
@@ -256,7 +260,34 @@ containers:
 "#,
         )
         .says("main", "grep -w Seccomp /proc/1/status | cut -f 2", "0")
+        .inspects("main", "/HostConfig/SecurityOpt", json!(["seccomp=unconfined"]))
         .says("other", "grep -w Seccomp /proc/1/status | cut -f 2", "2"),
+        Case::story(
+            "seccomp_is_a_profile_of_the_box",
+            "https://kubernetes.io/docs/tutorials/security/seccomp/#create-pod-with-a-seccomp-profile-for-syscall-auditing: localhostProfile: a profile's path \
+             relative to the folder of profiles of the node",
+            async |scene| {
+                let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+                let folder = scene.stage.host.path().join(SECCOMP).join(&scene.namespace);
+                let pod = format!(
+                    "{{containers: [{{name: main, command: [sleep, '9999'], securityContext: {{seccompProfile: {{type: Localhost, \
+                     localhostProfile: {}/no-mkdir.json}}}}}}, {{name: other, command: [sleep, '9999']}}]}}",
+                    scene.namespace
+                );
+                // A profile that is not there is waited for, and nothing runs without it.
+                let app = scene.apply(APP, &pod).await?;
+                let report = app.reason("CreateContainerConfigError").await?;
+                ensure!(report.message.contains("no-mkdir.json") && !app.exists("main").await?, "{report:?}");
+                std::fs::create_dir(&folder)?;
+                std::fs::write(folder.join("no-mkdir.json"), profile)?;
+                app.ready().await?;
+                app.says("main", "mkdir /x 2>/dev/null || echo refused", "refused").await?;
+                app.says("other", "mkdir /x && echo made", "made").await?;
+                let inspect = app.inspect("main").await?;
+                ensure!(inspect["HostConfig"]["SecurityOpt"].to_string().contains("mkdirat"), "{inspect}");
+                Ok(())
+            },
+        ),
         Case::pod(
             "a_sysctl_is_set",
             "[sig-node] Sysctls [LinuxOnly] should support sysctls",
@@ -265,7 +296,12 @@ securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: "1"}, {name: n
 containers: [{name: main, command: [sleep, "9999"]}]
 "#,
         )
-        .says("main", "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_local_port_range", "1\n20000\t30000"),
+        .says("main", "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_local_port_range", "1\n20000\t30000")
+        .inspects(
+            "main",
+            "/HostConfig/Sysctls",
+            json!({"kernel.shm_rmid_forced": "1", "net.ipv4.ip_local_port_range": "20000 30000"}),
+        ),
         Case::pod(
             "a_sysctl_has_slashes",
             "[sig-node] Sysctls [LinuxOnly] should support sysctls with slashes as separator",

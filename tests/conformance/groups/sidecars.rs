@@ -48,7 +48,7 @@ initContainers:
 - name: side
   restartPolicy: Always
   command: [sh, -c, 'sleep 2; echo up >> /turns/log; exec sleep 9999']
-  startupProbe: {exec: {command: [grep, -q, up, /turns/log]}, periodSeconds: 1, failureThreshold: 60}
+  startupProbe: {exec: {command: [grep, -q, up, /turns/log]}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 60}
   volumeMounts: [{name: turns, mountPath: /turns}]
 containers:
 - {name: main, command: [sh, -c, 'echo main >> /turns/log; exec sleep 9999'], volumeMounts: [{name: turns, mountPath: /turns}]}
@@ -85,7 +85,7 @@ initContainers:
 - name: side
   restartPolicy: Always
   command: [sleep, "9999"]
-  readinessProbe: {exec: {command: [test, -f, /tmp/ready]}, periodSeconds: 1}
+  readinessProbe: {exec: {command: [test, -f, /tmp/ready]}, periodSeconds: 1, timeoutSeconds: 10}
 containers: [{name: main, command: [sleep, "9999"]}]
 "#;
                 let app = scene.apply(APP, pod).await?;

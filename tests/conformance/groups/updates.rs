@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use skerry_tests::{eventually, holds_for};
+use skerry_tests::{IMAGE, Registry, docker_run, eventually, holds_for};
 
 use crate::app::App;
 use crate::case::{APP, Case};
@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = in_place();
     cases.extend(anew());
     cases.extend(back());
+    cases.extend(names());
     cases.extend(start_first());
     cases
 }
@@ -32,7 +33,7 @@ containers:
   command: [sleep, "9999"]
   env: [{name: VERSION, value: one}]
   resources: {limits: {cpu: 500m, memory: 64Mi}}
-  readinessProbe: {exec: {command: ['true']}, periodSeconds: 1}
+  readinessProbe: {exec: {command: ['true']}, periodSeconds: 1, timeoutSeconds: 10}
 "#;
 
 /// Applies a change of [`PLAIN`] and proves that the container is still the same one.
@@ -141,8 +142,8 @@ initContainers: [{name: init, command: ['true']}]
 containers:
 - name: one
   command: [sleep, "9999"]
-  startupProbe: {exec: {command: ['true']}, periodSeconds: 1}
-  readinessProbe: {exec: {command: ['true']}, periodSeconds: 1}
+  startupProbe: {exec: {command: ['true']}, periodSeconds: 1, timeoutSeconds: 10}
+  readinessProbe: {exec: {command: ['true']}, periodSeconds: 1, timeoutSeconds: 10}
 - {name: two, command: [sleep, "9999"]}
 "#;
                 let app = scene.apply_to(&node, APP, json!({}), pod).await?;
@@ -224,9 +225,12 @@ fn anew() -> Vec<Case> {
 fn versioned(version: &str, ready: bool) -> String {
     format!(
         "{{containers: [{{name: main, command: [sleep, '9999'], env: [{{name: VERSION, value: {version}}}], \
-         readinessProbe: {{exec: {{command: ['{ready}']}}, periodSeconds: 1}}}}]}}"
+         readinessProbe: {{exec: {{command: ['{ready}']}}, periodSeconds: 1, timeoutSeconds: 10}}}}]}}"
     )
 }
+
+/// A deadline that a busy machine keeps as well.
+const AMPLE: u32 = 60;
 
 fn deadline(seconds: u32) -> Value {
     json!({"strategy": {"progressDeadlineSeconds": seconds}})
@@ -239,7 +243,7 @@ fn back() -> Vec<Case> {
             "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment: .spec.progressDeadlineSeconds; higher level orchestrators can roll back \
              the Deployment to its previous version. The box does that by itself",
             async |scene| {
-                let app = scene.apply_with(APP, deadline(4), &versioned("good", true)).await?;
+                let app = scene.apply_with(APP, deadline(AMPLE), &versioned("good", true)).await?;
                 app.ready().await?;
                 scene.apply_with(APP, deadline(4), &versioned("bad", false)).await?;
                 let report = app.phase("RolledBack").await?;
@@ -251,7 +255,7 @@ fn back() -> Vec<Case> {
             "what_crashes_is_taken_back_and_not_tried_again",
             "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-back-a-deployment: when the Deployment is not stable, such as crash looping",
             async |scene| {
-                let app = scene.apply_with(APP, deadline(5), &versioned("good", true)).await?;
+                let app = scene.apply_with(APP, deadline(AMPLE), &versioned("good", true)).await?;
                 app.ready().await?;
                 let crash = "{containers: [{name: main, command: [sh, -c, 'exit 3'], env: [{name: VERSION, value: bad}]}]}";
                 scene.apply_with(APP, deadline(5), crash).await?;
@@ -263,9 +267,50 @@ fn back() -> Vec<Case> {
                     Ok::<_, anyhow::Error>(())
                 })
                 .await?;
-                scene.apply_with(APP, deadline(5), &versioned("better", true)).await?;
+                scene.apply_with(APP, deadline(AMPLE), &versioned("better", true)).await?;
                 app.says("main", "echo $VERSION", "better").await?;
                 app.ready().await.map(drop)
+            },
+        ),
+        Case::story(
+            "a_name_that_moved_is_taken_back_to_the_old_image",
+            "https://kubernetes.io/docs/concepts/containers/images/#image-names: if the registry were to change the code that a tag represents, you might end up with a mix of \
+             Pods. What a box goes back to is what was good there, with no registry at all",
+            async |scene| {
+                let registry = Registry::start().await?;
+                let image = registry.push("tools/app:latest").await?;
+                let pod = |version: &str| {
+                    format!(
+                        "{{containers: [{{name: main, image: '{image}', imagePullPolicy: Always, env: [{{name: VERSION, value: {version}}}], \
+                     command: [sh, -c, 'test -z \"$ORIGIN\" && exec sleep 9999']}}]}}"
+                    )
+                };
+                let app = scene.apply_with(APP, deadline(8), &pod("good")).await?;
+                app.ready().await?;
+                let good = docker_run(&["image", "inspect", "--format", "{{.Id}}", &image]).await?;
+                app.inspects("main", "/Image", json!(good)).await?;
+                holds_for("it proves itself", SETTLED, || async {
+                    ensure!(app.report("it is known", |_| true).await?.ready, "not ready");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
+                // With this one the command fails.
+                registry.push_image(&crate::images::full("conformance:env"), "tools/app:latest").await?;
+                scene.apply_with(APP, deadline(8), &pod("bad")).await?;
+                eventually("the new image runs", || async {
+                    let runs = app.inspect("main").await?["Image"].clone();
+                    ensure!(runs != json!(good), "{runs}");
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
+                drop(registry);
+                let report = app.phase("RolledBack").await?;
+                ensure!(report.reason == "ProgressDeadlineExceeded", "{report:?}");
+                app.inspects("main", "/State/Running", true.into()).await?;
+                app.inspects("main", "/Image", json!(good)).await?;
+                app.says("main", "echo $VERSION", "good").await?;
+                app.delete().await?;
+                docker_run(&["rmi", &image]).await.map(drop)
             },
         ),
         Case::story(
@@ -302,6 +347,53 @@ fn back() -> Vec<Case> {
             },
         ),
     ]
+}
+
+/// Names of containers that somebody else has.
+fn names() -> Vec<Case> {
+    vec![Case::story(
+        "a_name_that_somebody_else_has_stops_nothing",
+        "https://kubernetes.io/docs/concepts/overview/working-with-objects/names/: only one object of a kind can have a given name at a time; here the next container's, \
+         which a foreign one has taken",
+        async |scene| {
+            let app = scene.ready(APP, &versioned("one", true)).await?;
+            scene.apply(APP, &versioned("two", true)).await?;
+            app.says("main", "echo $VERSION", "two").await?;
+            let name = app.inspect("main").await?["Name"]
+                .as_str()
+                .context("a name")?
+                .trim_start_matches('/')
+                .to_owned();
+            scene.apply(APP, &versioned("one", true)).await?;
+            app.says("main", "echo $VERSION", "one").await?;
+            app.ready().await?;
+            eventually("the second is gone", || async {
+                let count = app.containers().await?.iter().filter(|(name, _)| name == "main").count();
+                ensure!(count == 1, "{count} containers");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await?;
+
+            let before = app.id("main").await?;
+            let foreign = docker_run(&["create", "--name", &name, IMAGE, "true"]).await?;
+            let conflict = async {
+                scene.apply(APP, &versioned("two", true)).await?;
+                app.report("the holder is named", |report| {
+                    report.reason == "CreateContainerError"
+                        && report.message.contains(&name)
+                        && report.message.contains(&foreign)
+                })
+                .await?;
+                ensure!(app.id("main").await? == before, "the old one was replaced");
+                app.inspects("main", "/State/Running", true.into()).await
+            };
+            let conflict = conflict.await;
+            docker_run(&["rm", &foreign]).await?;
+            conflict?;
+            // The name is free: it goes on by itself.
+            app.says("main", "echo $VERSION", "two").await
+        },
+    )]
 }
 
 const START_FIRST: &str = "StartFirst";
@@ -350,11 +442,12 @@ fn start_first() -> Vec<Case> {
             "the_old_one_serves_until_the_new_one_is_ready",
             "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#max-unavailable: with maxUnavailable 0, an old Pod is not killed until a new one is ready",
             async |scene| {
-                let strategy = json!({"strategy": {"switch": START_FIRST, "progressDeadlineSeconds": 5}});
-                let app = scene.apply_with(APP, strategy.clone(), &versioned("good", true)).await?;
+                let strategy = |seconds: u32| json!({"strategy": {"switch": START_FIRST, "progressDeadlineSeconds": seconds}});
+                let app = scene.apply_with(APP, strategy(AMPLE), &versioned("good", true)).await?;
                 app.ready().await?;
                 let before = app.id("main").await?;
-                scene.apply_with(APP, strategy, &versioned("bad", false)).await?;
+                // Time enough to be seen beside the old one, on a busy machine as well.
+                scene.apply_with(APP, strategy(15), &versioned("bad", false)).await?;
                 eventually("the new one starts beside it", || async {
                     let running = app.containers().await?.into_iter().filter(|(name, one)| {
                         name == "main" && one.state.as_ref().and_then(|state| state.running).unwrap_or(false)

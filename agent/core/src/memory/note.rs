@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skerry_terms::{AppKey, reasons};
 
-use super::{Crash, HookState, Joined, Kill, Memory, Subject, Termination};
+use super::{Crash, HookState, Joined, Kill, Memory, Run, Subject, Termination};
 use crate::backoff::CRASH_BACKOFF;
 use crate::plan::{Why, is_complete};
 use crate::unit::{Unit, units};
@@ -22,7 +22,7 @@ impl Memory {
     /// the plan.
     pub fn note(&mut self, desired: &Desired, observed: &Observed, now: Monotonic) {
         let Observed::Known(world) = observed else { return };
-        self.note_runs(world);
+        self.note_runs(world, now);
         for (id, owner, state) in newest_runs(world) {
             let ContainerState::Exited {
                 exit_code,
@@ -87,12 +87,18 @@ impl Memory {
     }
 
     /// What was said of a run is not said of the next one, which somebody may begin by hand.
-    fn note_runs(&mut self, world: &World) {
+    fn note_runs(&mut self, world: &World, now: Monotonic) {
+        let adopted = !std::mem::replace(&mut self.has_looked, true);
         for (id, container) in &world.containers {
             let Some(since) = container.state.started_at().filter(|_| container.state.is_alive()) else {
                 continue;
             };
-            if self.runs.insert(id.clone(), since).is_some_and(|before| before != since) {
+            let before = self.runs.get(id).copied();
+            if before.is_some_and(|before| before.since == since) {
+                continue;
+            }
+            self.runs.insert(id.clone(), Run { since, seen: now, adopted });
+            if before.is_some() {
                 self.probes.retain(|(other, _), _| other != id);
                 self.assumed.remove(id);
                 self.proven.remove(id);
@@ -174,7 +180,7 @@ impl Memory {
         if before.is_some_and(|crash| crash.id == *id && crash.last.finished_at == last.finished_at) {
             return;
         }
-        let healthy = last.finished_at.since(last.started_at) >= HEALTHY_RUN;
+        let healthy = self.was_healthy(id, &last, now);
         let count = before.filter(|_| !healthy).map_or(1, |crash| crash.count.saturating_add(1));
         // As in Kubernetes, the first restart is immediate.
         let restart_at = match count.checked_sub(2) {
@@ -185,6 +191,13 @@ impl Memory {
         self.hooks.remove(&(app.clone(), unit.role.clone(), unit.hash.clone()));
         let crash = Crash { hash: unit.hash.clone(), id: id.clone(), count, restart_at, last, kill };
         self.crashes.insert(key, crash);
+    }
+
+    /// How long a run took, the box's clock tells only as long as nobody sets it: it is asked about what ran before the agent alone.
+    fn was_healthy(&self, id: &ContainerId, last: &Termination, now: Monotonic) -> bool {
+        let Some(run) = self.runs.get(id).filter(|run| run.since == last.started_at) else { return false };
+        let by_docker = || run.adopted && last.finished_at.since(last.started_at) >= HEALTHY_RUN;
+        run.seen.until(now) >= HEALTHY_RUN || by_docker()
     }
 
     /// From when all that is new is ready, what is old has only so long.

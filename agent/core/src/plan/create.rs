@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::app::{AppView, Placed, Round};
+use super::image::chosen;
 use super::need::Need;
 use super::standing::{Standing, container_name};
 use super::stop::stop_rank;
@@ -48,7 +49,7 @@ pub(super) fn create_spec(
         revision: app.revision.clone(),
         hash: unit.hash.clone(),
         restart_count,
-        image: container.map(|container| container.image.clone()),
+        image: container.map(|container| chosen(view, container).reference.to_owned()),
         command: plain(command),
         args: plain(args),
         working_dir: container.and_then(|container| container.working_dir.clone()),

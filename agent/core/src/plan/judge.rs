@@ -6,7 +6,7 @@ use super::Action;
 use super::app::{AppView, Placed, Round};
 use super::need::{Need, Wait};
 use super::standing::{Stale, Stood};
-use super::verdict::{UnitState, UnitVerdict, Verdict, ending, unit_verdict};
+use super::verdict::{Ending, UnitState, UnitVerdict, Verdict, ending, unit_verdict};
 use crate::{Kind, Role, Step};
 
 type Words = (Phase, &'static str, String);
@@ -75,7 +75,15 @@ fn finish(view: &AppView<'_>, containers: Vec<UnitVerdict>, (phase, reason, mess
     let mut old = view.sorted.stale.iter().filter(|stale| !earlier_run(stale)).peekable();
     let old_serves = old.peek().is_some() && old.all(serves);
     let ready = containers.iter().all(|container| container.ready) || old_serves;
-    let containers = containers.into_iter().map(|unit| or_old(view, unit)).collect();
+    // What a container says last, or a probe of it, may be what it was given.
+    let secrets = view.app.secrets();
+    let told = |unit: UnitVerdict| UnitVerdict {
+        message: secrets.hide(&unit.message),
+        last: unit.last.map(|last| Ending { message: secrets.hide(&last.message), ..last }),
+        ..unit
+    };
+    let containers = containers.into_iter().map(|unit| told(or_old(view, unit))).collect();
+    let message = secrets.hide(&message);
     Verdict { revision: view.app.revision.clone(), phase, ready, reason, message, containers }
 }
 

@@ -5,6 +5,7 @@ use skerry_terms::reasons;
 use super::Why;
 use super::app::AppView;
 use super::create::texts::{Texts, Unwritten, texts};
+use super::image::{Chosen, chosen};
 use super::standing::{Found, Standing, Stood};
 use super::verdict::ending;
 use crate::memory::{Kill, Subject};
@@ -138,8 +139,10 @@ fn backs_off(view: &AppView<'_>, unit: &Unit<'_>, last: &Found<'_>, restart_coun
 /// What has to be done about the unit's image before it can be created.
 fn pull_need<'a>(view: &AppView<'a>, unit: &Unit<'a>, restart: bool) -> Option<Need<'a>> {
     let container = unit.container?;
-    // An image that was not asked about counts as present: creating the container tells.
-    let present = view.world.images.get(&container.image).copied().unwrap_or(true);
+    let Chosen { reference: _, present, proven } = chosen(view, container);
+    if proven {
+        return None;
+    }
     let why = match (container.pull_policy, present) {
         (PullPolicy::Never, false) => {
             return Some(Need::Blocked(Wait {
@@ -157,6 +160,13 @@ fn pull_need<'a>(view: &AppView<'a>, unit: &Unit<'a>, restart: bool) -> Option<N
         }
         (PullPolicy::Never | PullPolicy::IfNotPresent | PullPolicy::Always, true) => return None,
     };
+    if let Some(why) = &view.desired.host.pulls_wait {
+        return Some(Need::Blocked(Wait {
+            reason: reasons::DISK_PRESSURE,
+            message: format!("container {}: image {} waits: {why}", unit.role, container.image),
+            wake: None,
+        }));
+    }
     let refused = refused(view, unit, Subject::Pull(unit.role.clone()));
     Some(refused.map_or(Need::Pull { image: &container.image, why }, Need::Blocked))
 }

@@ -41,7 +41,7 @@ pub struct CreateSpec {
     pub revision: String,
     pub hash: SpecHash,
     pub restart_count: u32,
-    /// Absent for a sandbox: it runs the agent's own.
+    /// Its name, or its id where the name means something else by now. Absent for a sandbox: it runs the agent's own.
     pub image: Option<String>,
     pub command: Vec<String>,
     pub args: Vec<String>,

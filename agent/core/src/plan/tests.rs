@@ -1,5 +1,7 @@
 //! The planner on a model of Docker: invariants as properties, and the cases that people ask about as scenarios.
 
+mod at_rest;
+mod crashes;
 mod creation;
 mod hooks_and_probes;
 mod in_place;
@@ -86,6 +88,7 @@ fn desired(apps: impl IntoIterator<Item = DesiredApp>) -> Desired {
         complete: true,
         retired: BTreeSet::new(),
         host: Host::default(),
+        images: BTreeMap::new(),
     }
 }
 
@@ -95,6 +98,7 @@ fn foreign(site: &mut Site, name: &str) -> ContainerId {
     let container = ObservedContainer {
         name: name.into(),
         owner: Owner::Foreign,
+        image: None,
         state: ContainerState::Running { started_at: WallMillis(0) },
         ports: Vec::new(),
         host_network: false,

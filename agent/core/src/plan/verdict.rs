@@ -38,7 +38,7 @@ pub struct UnitVerdict {
     pub restart_count: u32,
     pub state: UnitState,
     pub reason: &'static str,
-    /// When it ended: its own last words, as they are; without any, why the agent ended it.
+    /// When it ended: its own last words, without values of Secrets in its environment; without any, why the agent ended it.
     pub message: String,
     /// It runs by the revision before, while its successor is not there.
     pub is_old: bool,

@@ -44,7 +44,6 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn an_app_that_stays_in_its_containers_needs_no_permission() {
     policy(|_| {}).judge(&app(|_| {})).expect("allowed");
-    policy(|_| {}).judge(&app(|spec| spec.network = Network::Host)).expect("allowed by default");
     let volumes = [("a", Volume::EmptyDir), ("b", Volume::Memory { size: None })];
     let app = app(|spec| spec.volumes = volumes.map(|(name, volume)| (name.to_owned(), volume)).into());
     policy(|_| {}).judge(&app).expect("allowed");
@@ -125,11 +124,14 @@ fn what_reaches_out_is_refused_by_its_rule_and_allowed_by_it_alone() {
 }
 
 #[test]
-fn the_network_of_the_box_can_be_denied() {
-    let refusal = policy(|policy| policy.host_network = false)
-        .judge(&app(|spec| spec.network = Network::Host))
-        .expect_err("refused");
-    assert_eq!(refusal.rule, "policy.host-network");
+fn the_network_of_the_box_is_denied_unless_its_owner_allows_it() {
+    let app = app(|spec| spec.network = Network::Host);
+    let refusal = policy(|_| {}).judge(&app).expect_err("refused");
+    assert_eq!(
+        (refusal.rule.as_str(), refusal.field.as_str()),
+        ("policy.host-network", "spec.template.spec.hostNetwork")
+    );
+    policy(|policy| policy.host_network = true).judge(&app).expect("allowed");
 }
 
 #[test]

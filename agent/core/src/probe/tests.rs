@@ -103,6 +103,7 @@ impl Site {
                     restart_count: 0,
                     stop_rank: 0,
                 }),
+                image: None,
                 state: ContainerState::Running { started_at: STARTED },
                 ports: Vec::new(),
                 host_network: network == Network::Host,
@@ -119,6 +120,7 @@ impl Site {
             complete: true,
             retired: BTreeSet::new(),
             host: Host::default(),
+            images: BTreeMap::new(),
         };
         Self { desired, world, memory: Memory::default() }
     }

@@ -154,6 +154,35 @@ fn a_disk_that_refuses_changes_nothing_and_is_told() {
 }
 
 #[test]
+fn a_set_that_the_disk_takes_later_is_in_force_then() {
+    let (old, new) = (held(1, &[("web", "a")]), held(2, &[("web", "b")]));
+    let mut session = connected(Some(old.clone()));
+    receive(&mut session, snapshot(&new, false));
+    session.handle(Input::PersistFailed { why: "no space left".into() });
+    assert_eq!(session.handle(Input::PersistFailed { why: "no space left".into() }), [], "told once");
+    let effects = session.handle(Input::Persisted { generation: generation(2) });
+    assert_eq!((effects.first(), outcome(&effects)), (Some(&Effect::Adopt(new)), Some(AckOutcome::Adopted)));
+}
+
+#[test]
+fn a_set_does_not_wait_for_one_that_the_disk_did_not_take() {
+    let (old, new) = (held(1, &[("web", "a")]), held(3, &[("web", "c")]));
+    let mut session = connected(Some(old.clone()));
+    receive(&mut session, snapshot(&held(2, &[("web", "b")]), false));
+    session.handle(Input::PersistFailed { why: "no space left".into() });
+    // The controller knows that the old set is still the one that is held.
+    let frames = vec![
+        Frame::Begin { generation: generation(3), base: Some(old.digest()), accept_past: false },
+        Frame::App { key: key("web"), payload: new.set[&key("web")].clone() },
+        Frame::Commit { digest: new.digest() },
+    ];
+    assert_eq!(receive(&mut session, frames), [Effect::Persist(new.clone())]);
+    assert_eq!(session.handle(Input::Persisted { generation: generation(2) }), [], "of the one before");
+    let effects = session.handle(Input::Persisted { generation: generation(3) });
+    assert_eq!(effects.first(), Some(&Effect::Adopt(new)));
+}
+
+#[test]
 fn an_ack_does_not_cross_to_the_next_link() {
     let mut session = connected(None);
     let new = held(1, &[]);
@@ -161,7 +190,8 @@ fn an_ack_does_not_cross_to_the_next_link() {
     session.handle(Input::Disconnected);
     session.handle(Input::Connected);
     let effects = session.handle(Input::Persisted { generation: new.generation.clone() });
-    assert_eq!(effects, [Effect::Adopt(new)]);
+    assert_eq!(effects[0], Effect::Adopt(new));
+    assert_eq!(outcome(&effects), None);
 }
 
 #[test]
@@ -174,6 +204,23 @@ fn a_set_over_the_caps_ends_the_link() {
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
     let effects = receive(&mut connected(None), snapshot(&held(1, &many), false));
     assert!(matches!(&effects[..], [Effect::Close { .. }, ..]), "{effects:?}");
+}
+
+#[test]
+fn a_set_that_the_hello_did_not_tell_of_is_told_by_another_hello() {
+    let mut session = connected(Some(held(1, &[("web", "a")])));
+    let new = held(2, &[("web", "b")]);
+    receive(&mut session, snapshot(&new, false));
+    session.handle(Input::Disconnected);
+    let told = session.handle(Input::Connected);
+    let before = held(1, &[("web", "a")]);
+    let hello = Outgoing::Hello { held: Some((before.generation.clone(), before.digest())) };
+    assert_eq!(told[0], Effect::Send(hello), "the disk does not have it yet");
+    let effects = session.handle(Input::Persisted { generation: new.generation.clone() });
+    assert_eq!(effects[0], Effect::Adopt(new.clone()));
+    assert!(matches!(effects[1..], [Effect::Close { .. }]), "{effects:?}");
+    let hello = Outgoing::Hello { held: Some((new.generation.clone(), new.digest())) };
+    assert_eq!(session.handle(Input::Connected)[0], Effect::Send(hello));
 }
 
 #[test]
@@ -332,15 +379,20 @@ proptest! {
         let last = version_set(100, false);
         session.handle(Input::Connected);
         let mut effects = receive(&mut session, snapshot(&last, false));
-        // A write of before may have to end first; the set waits behind it.
-        for _ in 0..2 {
+        // A write of before may have to end first; then the agent says hello once more, and hears the set again.
+        for _ in 0..3 {
             for effect in std::mem::take(&mut effects) {
-                if let Effect::Persist(held) = effect {
-                    writing = Some(held.generation);
+                match effect {
+                    Effect::Persist(held) => writing = Some(held.generation),
+                    Effect::Close { .. } => {
+                        session.handle(Input::Connected);
+                        effects.extend(receive(&mut session, snapshot(&last, false)));
+                    }
+                    Effect::Adopt(_) | Effect::Send(_) => {}
                 }
             }
             if let Some(generation) = writing.take() {
-                effects = session.handle(Input::Persisted { generation });
+                effects.extend(session.handle(Input::Persisted { generation }));
             }
         }
         prop_assert_eq!(session.held(), Some(&last));

@@ -1,10 +1,12 @@
+mod images;
+
 use proptest::prelude::*;
 use skerry_terms::NodeName;
 
 use super::*;
 use crate::{
     AppSpec, Container, ContainerId, Handler, Host, Kind, Probe, ProbeKind, ProbeVerdict, RestartPolicy,
-    Role, UnitState, UnitVerdict, WallMillis,
+    Role, UnitState, UnitVerdict, WallMillis, World,
 };
 
 const DEADLINE: u64 = 60;
@@ -138,6 +140,7 @@ fn desired(restart_policy: RestartPolicy, revision: &str) -> Desired {
         complete: true,
         retired: BTreeSet::new(),
         host: Host::default(),
+        images: BTreeMap::new(),
     }
 }
 
@@ -145,11 +148,17 @@ fn desired(restart_policy: RestartPolicy, revision: &str) -> Desired {
 struct Site {
     trials: Trials,
     restart_policy: RestartPolicy,
+    observed: Observed,
+}
+
+/// A look that shows no container.
+fn nothing() -> Observed {
+    Observed::Known(World::default())
 }
 
 impl Site {
     fn new() -> Self {
-        Self { trials: Trials::default(), restart_policy: RestartPolicy::Always }
+        Self { trials: Trials::default(), restart_policy: RestartPolicy::Always, observed: nothing() }
     }
 
     /// A box where revision 1 is committed.
@@ -176,7 +185,7 @@ impl Site {
 
     fn round(&mut self, seconds: u64, says: Says) -> Decided {
         let plan = plan(says, &format!("web-{}", self.in_force()));
-        self.trials.judge(&self.desired(), &plan, &Memory::default(), true, at(seconds))
+        self.trials.judge(&self.desired(), &self.observed, &plan, &Memory::default(), true, at(seconds))
     }
 
     fn wake_at(&self) -> Option<Monotonic> {
@@ -184,7 +193,7 @@ impl Site {
     }
 
     fn committed(&self) -> Option<u8> {
-        self.trials.notes().committed.get(&key()).map(|(payload, _)| payload[0])
+        self.trials.notes().committed.get(&key()).map(|committed| committed.payload[0])
     }
 
     fn status(&self, says: Says) -> AppStatus {
@@ -214,7 +223,7 @@ fn changes_of_other_apps_do_not_hold_up_a_commit() {
     site.want(1);
     let mut round = |seconds, fresh| {
         let plan = plan(Says::Ready, "web-1");
-        site.trials.judge(&site.desired(), &plan, &Memory::default(), fresh, at(seconds)).noted
+        site.trials.judge(&site.desired(), &nothing(), &plan, &Memory::default(), fresh, at(seconds)).noted
     };
     assert!(!round(0, false), "nobody has looked for this set yet");
     assert!(!round(5, true));
@@ -243,12 +252,12 @@ fn readiness_from_before_the_agents_start_settles_nothing() {
     let plan = plan(Says::Ready, "web-1");
     let mut memory = Memory::default();
     for seconds in [0, 1_000] {
-        assert_eq!(trials.judge(&desired, &plan, &memory, true, at(seconds)), Decided::default());
+        assert_eq!(trials.judge(&desired, &nothing(), &plan, &memory, true, at(seconds)), Decided::default());
     }
     let verdict = ProbeVerdict { ok: true, message: String::new() };
     memory.probed(&ContainerId("c".to_owned()), ProbeKind::Readiness, verdict);
-    assert_eq!(trials.judge(&desired, &plan, &memory, true, at(1_001)), Decided::default());
-    assert!(trials.judge(&desired, &plan, &memory, true, at(1_011)).noted);
+    assert_eq!(trials.judge(&desired, &nothing(), &plan, &memory, true, at(1_001)), Decided::default());
+    assert!(trials.judge(&desired, &nothing(), &plan, &memory, true, at(1_011)).noted);
 }
 
 #[test]
@@ -428,13 +437,13 @@ fn an_outdated_look_and_a_list_under_way_commit_nothing() {
     site.want(1);
     let plan = plan(Says::Ready, "web-1");
     for seconds in [0, 100] {
-        site.trials.judge(&site.desired(), &plan, &Memory::default(), false, at(seconds));
+        site.trials.judge(&site.desired(), &nothing(), &plan, &Memory::default(), false, at(seconds));
         site.round(seconds, Says::ReadyWithActions);
     }
     let mut busy = Memory::default();
     busy.begin(&key(), crate::Step::Stop);
     for seconds in [200, 300] {
-        site.trials.judge(&site.desired(), &plan, &busy, true, at(seconds));
+        site.trials.judge(&site.desired(), &nothing(), &plan, &busy, true, at(seconds));
     }
     assert_eq!(site.committed(), None);
 }

@@ -28,7 +28,7 @@ pub(super) fn full_spec() -> EdgeAppSpec {
             "lifecycle": {"postStart": {"sleep": {"seconds": 1}}, "preStop": {"httpGet": {"port": 80}}},
             "terminationMessagePath": "/t", "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": {"runAsUser": 1, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
-                "allowPrivilegeEscalation": false, "seccompProfile": {"type": "Unconfined"}}"#,
+                "allowPrivilegeEscalation": false, "seccompProfile": {"type": "Localhost", "localhostProfile": "p/a.json"}}"#,
         r#", "initContainers": [{"name": "i", "image": "x"}, {"name": "s", "image": "x", "restartPolicy": "Always"}],
             "restartPolicy": "OnFailure", "hostIPC": true, "shareProcessNamespace": true, "hostname": "h",
             "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a"], "options": [{"name": "ndots", "value": "1"}]},

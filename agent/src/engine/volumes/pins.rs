@@ -96,8 +96,12 @@ pub(super) fn pin(
     Ok(place)
 }
 
-/// The containers for which something is mounted, without those that are being created.
+/// The containers for which something is mounted and that are this process's to clean up: without those that are being created, here or,
+/// where another process works, anywhere.
 pub(in crate::engine) fn pinned(folders: &Folders) -> Vec<OsString> {
+    if !folders.are_tidied() {
+        return Vec::new();
+    }
     let making = folders.making.lock();
     let entries = fs::read_dir(place_of(folders)).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name());
@@ -225,6 +229,7 @@ mod tests {
         assert_eq!(pinned(&folders), ["old"]);
         drop(being_made);
         assert_eq!(pinned(&folders).len(), 2);
+        assert!(pinned(&folders.clone().only_looked_at()).is_empty(), "another process may be creating them");
         leave(&folders);
     }
 }

@@ -53,9 +53,38 @@ fn question() -> JoinHandle<()> {
 
 /// How long after the beginning the first try is.
 fn first_wait(kind: ProbeKind, started_at: WallMillis, wall: WallMillis, random: fn() -> u32) -> Duration {
-    let (mut table, now) = (Table::new(AGENT), Instant::now());
+    let began = Instant::now();
+    let passed = u64::try_from(wall.0 - AGENT.0).unwrap_or(0);
+    first_wait_after(Duration::from_millis(passed), kind, started_at, wall, random, began)
+}
+
+/// The same where the box's clock may have been set since the agent began.
+fn first_wait_after(
+    passed: Duration,
+    kind: ProbeKind,
+    started_at: WallMillis,
+    wall: WallMillis,
+    random: fn() -> u32,
+    began: Instant,
+) -> Duration {
+    let (mut table, now) = (Table::new(AGENT, began), began + passed);
     table.reconcile(&of(kind, task(http(), started_at)), now, wall, random);
     table.next_due().expect("it waits") - now
+}
+
+#[test]
+fn a_clock_that_is_set_neither_shortens_nor_lengthens_the_initial_delay() {
+    let hour = 3_600_000;
+    for jump in [hour, -hour, 365 * 24 * hour, -365 * 24 * hour] {
+        // The container was started just before the clock was set, or just after it.
+        for started in [LATER.0, LATER.0 + jump] {
+            let wall = WallMillis(LATER.0 + jump + 100);
+            let passed = Duration::from_millis(3100);
+            let (kind, began) = (ProbeKind::Liveness, Instant::now());
+            let wait = first_wait_after(passed, kind, WallMillis(started), wall, smallest, began);
+            assert_eq!(wait, Duration::from_secs(20), "{jump} {started}");
+        }
+    }
 }
 
 fn largest() -> u32 {
@@ -86,7 +115,8 @@ fn after_a_restart_of_the_agent_the_first_tries_are_spread() {
 
 /// A table with one probe that is due now.
 fn due_now(kind: ProbeKind, handler: Handler) -> (Table, Instant) {
-    let (mut table, now) = (Table::new(AGENT), Instant::now());
+    let began = Instant::now();
+    let (mut table, now) = (Table::new(AGENT, began), began + Duration::from_secs(63));
     let wall = WallMillis(LATER.0 + 60_000);
     table.reconcile(&of(kind, task(handler, LATER)), now, wall, smallest);
     assert_eq!(table.take_due(now).len(), 1);

@@ -40,7 +40,7 @@ pub const REASONS: &[Reason] = &[
     differs(
         "PodSpec",
         &["hostNetwork"],
-        "The owner of a box can forbid it in agent.toml (policy.host-network).",
+        "Refused on the box unless its owner allows it in agent.toml (policy.host-network).",
     ),
     differs(
         "PodSpec",
@@ -52,10 +52,14 @@ pub const REASONS: &[Reason] = &[
         &["affinity", "topologySpreadConstraints", "nodeName", "nodeSelector", "tolerations"],
         "Where an app runs is said in spec.placement of the EdgeApp: nodeSelector, tolerations, replicas.",
     ),
+    differs(
+        "PodSpec",
+        &["schedulerName"],
+        "`default-scheduler` alone, which Kubernetes fills in. Where an app runs is said in spec.placement.",
+    ),
     refused(
         "PodSpec",
         &[
-            "schedulerName",
             "schedulingGates",
             "schedulingGroup",
             "priority",
@@ -146,11 +150,7 @@ pub const REASONS: &[Reason] = &[
         &["fieldPath"],
         "metadata.name, namespace and uid are the EdgeApp's: there is no pod object. spec.serviceAccountName is refused.",
     ),
-    refused(
-        "ObjectFieldSelector",
-        &["apiVersion"],
-        "There is one version only. Remove it; `kubectl get -o yaml` fills it in.",
-    ),
+    differs("ObjectFieldSelector", &["apiVersion"], "`v1` alone, which Kubernetes fills in."),
     differs(
         "ResourceFieldSelector",
         &["resource"],
@@ -222,12 +222,12 @@ pub const REASONS: &[Reason] = &[
     differs(
         "SeccompProfile",
         &["type"],
-        "RuntimeDefault or Unconfined. Default: RuntimeDefault, Docker's own profile, where Kubernetes' is Unconfined. Localhost is refused.",
+        "Default: RuntimeDefault, Docker's own profile, where Kubernetes' is Unconfined. Unconfined is refused on the box unless its owner allows it in agent.toml (policy.seccomp-unconfined), Localhost unless it names a folder of profiles there (seccomp-folder).",
     ),
-    refused(
+    differs(
         "SeccompProfile",
         &["localhostProfile"],
-        "Profiles are files on the node; a box has Docker's own.",
+        "A path within the folder that the box's owner names in agent.toml (seccomp-folder).",
     ),
     differs(
         "Volume",

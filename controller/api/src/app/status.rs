@@ -39,6 +39,22 @@ pub struct EdgeAppStatus {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures_omitted: i32,
 
+    /// Nodes that shall run the app and cannot be asked at present; at most 20, those that are away longest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<NodeUnknown>,
+
+    /// How many more nodes cannot be asked than the list unknown holds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_omitted: i32,
+
+    /// Nodes that run the app and get no changes until somebody does something; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stalled: Vec<NodeStalled>,
+
+    /// How many more nodes get no changes than the list stalled holds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stalled_omitted: i32,
+
     /// Nodes that are selected and cannot run the app; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_placeable: Vec<NodeNotPlaceable>,
@@ -93,6 +109,36 @@ pub struct NodeFailure {
     /// Since when, by the node's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
+}
+
+/// One node that cannot be asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeUnknown {
+    /// Name of the EdgeNode.
+    pub node: String,
+    /// Since when. Absent when the node was never seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// A stable word, such as NodeUnreachable.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What was seen last, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// One node that gets no changes until somebody does something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStalled {
+    /// Name of the EdgeNode.
+    pub node: String,
+    /// A stable word, such as ClusterWentBack.
+    pub reason: String,
+    /// What happened and what to do, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// One node that is selected and cannot run the app.

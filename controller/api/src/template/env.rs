@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::word_enum;
 use crate::{Quantity, names};
 
 /// One environment variable.
@@ -60,6 +61,14 @@ pub struct FieldRef {
     /// metadata.annotations['x'] (of the template), spec.nodeName, status.hostIP, status.hostIPs, status.podIP or status.podIPs.
     #[schemars(length(min = 1, max = 512), regex(pattern = names::FIELD_PATH))]
     pub field_path: String,
+    /// v1, which Kubernetes fills in, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<FieldRefVersion>,
+}
+
+word_enum! {
+    /// The version of the schema that a field's path is of. There is one.
+    FieldRefVersion { V1 = "v1" }
 }
 
 /// A key of a ConfigMap or Secret.

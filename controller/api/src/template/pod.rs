@@ -80,7 +80,8 @@ pub struct PodSpec {
     #[schemars(range(min = 0, max = 86400))]
     pub termination_grace_period_seconds: Option<i64>,
 
-    /// Use the box's own network. Ports need no mapping then.
+    /// Use the box's own network. Ports need no mapping then. Needs the box's owner to allow it: policy.host-network in agent.toml.
+    /// Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_network: Option<bool>,
 
@@ -134,6 +135,15 @@ pub struct PodSpec {
     /// Users, groups and kernel settings of all containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<PodSecurityContext>,
+
+    /// default-scheduler, which Kubernetes fills in, and nothing else: spec.placement says where the app runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler_name: Option<SchedulerName>,
+}
+
+word_enum! {
+    /// Who chooses a pod's node in Kubernetes.
+    SchedulerName { Default = "default-scheduler" }
 }
 
 word_enum! {

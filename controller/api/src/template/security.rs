@@ -106,15 +106,26 @@ pub struct Capabilities {
 /// Which system calls are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "(self.type == 'Localhost') == has(self.localhostProfile)",
+        "message": "must be set if type is Localhost, and only then",
+        "fieldPath": ".localhostProfile"
+    }
+]))]
 pub struct SeccompProfile {
-    /// RuntimeDefault: Docker's own profile. Unconfined: all; needs the box's owner to allow it.
+    /// RuntimeDefault: Docker's own profile. Unconfined: all; needs the box's owner to allow it. Localhost: localhostProfile.
     #[serde(rename = "type")]
     pub kind: SeccompProfileType,
+    /// With type Localhost: path of the profile below the folder that the box's owner names: seccomp-folder in agent.toml.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub localhost_profile: Option<String>,
 }
 
 word_enum! {
     /// A seccomp profile.
-    SeccompProfileType { RuntimeDefault, Unconfined }
+    SeccompProfileType { RuntimeDefault, Unconfined, Localhost }
 }
 
 /// A kernel setting.

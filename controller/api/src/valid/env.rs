@@ -99,7 +99,7 @@ fn check_variable(variable: &EnvVar, container: &Container, app: &PodSpec, path:
 
 /// A field of the app. Which ones there are depends on the place, as in Kubernetes.
 pub(super) fn check_field(field: &FieldRef, place: Place, path: &Path, report: &mut Report) {
-    let FieldRef { field_path } = field;
+    let FieldRef { field_path, api_version: _ } = field;
     let path = path.field("fieldPath");
     let entry = |map: &str| {
         let rest = field_path.strip_prefix(map)?;

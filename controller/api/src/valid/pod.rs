@@ -25,6 +25,7 @@ pub(super) fn check(pod: &PodSpec, path: &Path, report: &mut Report) {
         host_aliases,
         image_pull_secrets,
         security_context,
+        scheduler_name: _,
     } = pod;
     report.require(!containers.is_empty(), &path.field("containers"), "must specify at least one container");
     let fits = [("containers", containers), ("initContainers", init_containers)]

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::report::{Path, Report};
-use crate::template::{Capabilities, PodSecurityContext, SecurityContext, Sysctl};
+use super::text;
+use crate::template::{
+    Capabilities, PodSecurityContext, SeccompProfile, SeccompProfileType, SecurityContext, Sysctl,
+};
 use crate::{Container, PodSpec, bounds};
 
 /// All capabilities: `ALL` in a list.
@@ -73,7 +76,7 @@ pub(super) fn check_pod(context: &PodSecurityContext, pod: &PodSpec, path: &Path
         run_as_non_root: _,
         fs_group,
         supplemental_groups,
-        seccomp_profile: _,
+        seccomp_profile,
         sysctls,
     } = context;
     for (field, id) in [("runAsUser", run_as_user), ("runAsGroup", run_as_group), ("fsGroup", fs_group)] {
@@ -85,6 +88,7 @@ pub(super) fn check_pod(context: &PodSecurityContext, pod: &PodSpec, path: &Path
             report.range(Some(*id), 0, bounds::ID, &groups_path.index(i));
         }
     }
+    check_seccomp(seccomp_profile.as_ref(), path, report);
     let sysctls_path = path.field("sysctls");
     if report.fits(sysctls.len(), bounds::SHORT_LIST, &sysctls_path) {
         let mut names = BTreeSet::new();
@@ -150,7 +154,7 @@ fn check_context(context: &SecurityContext, path: &Path, report: &mut Report) {
         capabilities,
         privileged: _,
         allow_privilege_escalation,
-        seccomp_profile: _,
+        seccomp_profile,
     } = context;
     report.range(*run_as_user, 0, bounds::ID, &path.field("runAsUser"));
     report.range(*run_as_group, 0, bounds::ID, &path.field("runAsGroup"));
@@ -159,11 +163,31 @@ fn check_context(context: &SecurityContext, path: &Path, report: &mut Report) {
             check_capabilities(list, &path.field("capabilities").field(field), report);
         }
     }
+    check_seccomp(seccomp_profile.as_ref(), path, report);
     report.require(
         !(context.is_privileged() && *allow_privilege_escalation == Some(false)),
         &path.field("allowPrivilegeEscalation"),
         "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
     );
+}
+
+/// A profile of the box's own is named, and is a file in the folder of profiles; no other kind has a name.
+fn check_seccomp(profile: Option<&SeccompProfile>, path: &Path, report: &mut Report) {
+    let Some(SeccompProfile { kind, localhost_profile }) = profile else { return };
+    let path = path.field("seccompProfile").field("localhostProfile");
+    match (kind, localhost_profile) {
+        (SeccompProfileType::Localhost, Some(name)) => {
+            report.short(name, bounds::SUBDOMAIN, &path);
+            text::file_path(name, &path, report);
+        }
+        (SeccompProfileType::Localhost, None) => {
+            report.add(&path, "must be set when seccomp type is Localhost");
+        }
+        (SeccompProfileType::RuntimeDefault | SeccompProfileType::Unconfined, Some(_)) => {
+            report.add(&path, "can only be set when seccomp type is Localhost");
+        }
+        (SeccompProfileType::RuntimeDefault | SeccompProfileType::Unconfined, None) => {}
+    }
 }
 
 fn check_capabilities(list: &[String], path: &Path, report: &mut Report) {

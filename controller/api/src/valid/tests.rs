@@ -365,6 +365,12 @@ fn volumes_have_one_source_and_files_stay_inside() {
                 "must not start with '..'",
             ),
             (items(json!([{"key": "k", "path": "/x"}])), "volumes[0].configMap.items[0].path", "relative"),
+            (items(json!([{"key": "k", "path": "./"}])), "volumes[0].configMap.items[0].path", "name a file"),
+            (
+                items(json!([{"key": "k", "path": "./..data"}])),
+                "volumes[0].configMap.items[0].path",
+                "must not start with '..'",
+            ),
             (items(json!([{"key": "k", "path": ""}])), "volumes[0].configMap.items[0].path", "must be given"),
             (
                 items(json!([{"key": "k", "path": "x", "mode": -1}])),
@@ -673,6 +679,21 @@ fn users_rights_and_kernel_settings_are_possible() {
                 json!({"securityContext": {"capabilities": {"drop": ["EVERYTHING"]}}}),
                 "securityContext.capabilities.drop[0]",
                 "is not a capability",
+            ),
+            (
+                json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}}),
+                "securityContext.seccompProfile.localhostProfile",
+                "must be set when seccomp type is Localhost",
+            ),
+            (
+                json!({"securityContext": {"seccompProfile": {"type": "Unconfined", "localhostProfile": "a.json"}}}),
+                "securityContext.seccompProfile.localhostProfile",
+                "can only be set when seccomp type is Localhost",
+            ),
+            (
+                json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "../a.json"}}}),
+                "securityContext.seccompProfile.localhostProfile",
+                "'..'",
             ),
         ],
     );

@@ -108,7 +108,9 @@ pub(super) fn relative_path(text: &str, path: &Path, report: &mut Report) {
 /// The path of a file that is put into a volume. Kubernetes keeps names that begin with `..` for itself.
 pub(super) fn file_path(text: &str, path: &Path, report: &mut Report) {
     relative_path(text, path, report);
-    let reserved = text.starts_with("..") && !text.starts_with("../") && text != "..";
+    let first = text.split('/').find(|part| !part.is_empty() && *part != ".");
+    report.require(first.is_some() || text.is_empty(), path, "must name a file");
+    let reserved = first.is_some_and(|first| first.starts_with("..") && first != "..");
     report.require(!reserved, path, "must not start with '..'");
 }
 

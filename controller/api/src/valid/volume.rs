@@ -173,7 +173,6 @@ impl Files {
         text::file_path(file, path, report);
         let clean: Vec<_> = file.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let clean = clean.join("/");
-        report.require(!clean.is_empty() || file.is_empty(), path, "must name a file");
         let folder = format!("{clean}/");
         let within = |other: &String| other.starts_with(&folder) || clean.starts_with(&format!("{other}/"));
         if self.0.contains(&clean) {

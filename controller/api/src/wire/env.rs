@@ -35,7 +35,7 @@ fn value_source(source: &EnvVarSource, at: &At) -> Result<wire::EnvVarSource, Fi
 }
 
 pub(super) fn field_path(field: &FieldRef) -> String {
-    let FieldRef { field_path } = field;
+    let FieldRef { field_path, api_version: _ } = field;
     field_path.clone()
 }
 

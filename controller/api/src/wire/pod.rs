@@ -34,6 +34,7 @@ pub(super) fn template(
         host_aliases,
         image_pull_secrets,
         security_context,
+        scheduler_name: _,
     } = spec;
     let encoded = |list: &str, containers: &[crate::Container]| {
         let containers = containers.iter().enumerate();
@@ -97,12 +98,16 @@ fn security(context: &PodSecurityContext) -> wire::PodSecurityContext {
 }
 
 pub(super) fn seccomp(profile: &SeccompProfile) -> wire::SeccompProfile {
-    let SeccompProfile { kind } = profile;
+    let SeccompProfile { kind, localhost_profile } = profile;
     let kind = match kind {
         SeccompProfileType::RuntimeDefault => wire::SeccompType::RuntimeDefault,
         SeccompProfileType::Unconfined => wire::SeccompType::Unconfined,
+        SeccompProfileType::Localhost => wire::SeccompType::Localhost,
     };
-    wire::SeccompProfile { r#type: kind.into(), localhost_profile: String::new() }
+    wire::SeccompProfile {
+        r#type: kind.into(),
+        localhost_profile: localhost_profile.clone().unwrap_or_default(),
+    }
 }
 
 fn dns(config: &DnsConfig) -> wire::DnsConfig {

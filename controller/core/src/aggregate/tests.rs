@@ -70,7 +70,13 @@ fn status_with(
         .iter()
         .zip(fleet)
         .zip(&reports)
-        .map(|((name, said), report)| NodeView { name, connected: said.connected, report: report.as_ref() })
+        .map(|((name, said), report)| NodeView {
+            name,
+            connected: said.connected,
+            report: report.as_ref(),
+            last_seen: None,
+            stall: None,
+        })
         .collect();
     app_status(app, &placed, unplaced, previous, &at(now))
 }
@@ -428,4 +434,32 @@ proptest! {
         again.observed_at.clone_from(&first.observed_at);
         prop_assert_eq!(again, first);
     }
+}
+
+#[test]
+fn nodes_that_are_away_and_nodes_that_stall_are_named_with_a_bound() {
+    let names: Vec<NodeName> = (0..50).map(|i| format!("box-{i:02}").parse().expect("a name")).collect();
+    let times: Vec<Time> = (0..50).map(|i| at(1000 - i)).collect();
+    let stall = Stall { reason: reasons::CLUSTER_WENT_BACK, message: "run this".into() };
+    let view = |i: usize| NodeView {
+        name: &names[i],
+        connected: i >= 30,
+        report: None,
+        last_seen: (i < 30).then_some(&times[i]),
+        stall: (i >= 25).then_some(&stall),
+    };
+    let placed: Vec<_> = (0..50).map(view).collect();
+    let status = app_status(
+        &app("web", "web:1", "{}"),
+        &placed,
+        Unplaced::default(),
+        &EdgeAppStatus::default(),
+        &at(2000),
+    );
+    assert_eq!((status.unknown.len(), status.unknown_omitted), (20, 10));
+    let longest = &status.unknown[0];
+    assert_eq!((longest.node.as_str(), longest.since.as_ref()), ("box-29", Some(&at(971))), "away longest");
+    assert_eq!(longest.reason, reasons::NODE_UNREACHABLE);
+    assert_eq!((status.stalled.len(), status.stalled_omitted), (20, 5));
+    assert_eq!((status.stalled[0].node.as_str(), status.stalled[0].message.as_str()), ("box-25", "run this"));
 }

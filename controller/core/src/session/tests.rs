@@ -277,6 +277,16 @@ fn a_full_disk_is_told_and_tried_again_with_the_next_change() {
 }
 
 #[test]
+fn a_disk_that_takes_the_set_in_the_end_is_believed() {
+    let (mut session, _) = after([hello(None), desired(2, &[2])]);
+    session.handle(ack(2, &[2], Outcome::NotStored), NOW);
+    session.handle(ack(2, &[2], Outcome::Adopted), NOW);
+    assert_eq!(stall_reason(&session), None);
+    assert_eq!(sent(&session.handle(desired(3, &[2]), DISK_RETRY_AFTER)).len(), 0, "it has it");
+    assert_eq!(sent(&session.handle(desired(4, &[3]), DISK_RETRY_AFTER)).len(), 1);
+}
+
+#[test]
 fn a_withheld_set_is_not_sent_and_says_why() {
     let why = Withheld::Frozen(AppKey::new("default", "web").expect("a key"));
     let (mut session, effects) = after([hello(held(1, &[1])), Input::Withheld(why)]);

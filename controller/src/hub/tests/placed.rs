@@ -20,6 +20,7 @@ impl Bench {
         let (frames, receiver) = mpsc::channel(8);
         let mut agent = Agent { node: name(node), id: self.next_id, frames: receiver };
         let greeting = Greeting {
+            tells_transitions: false,
             node: agent.node.clone(),
             held: None,
             state_corrupt: String::new(),

@@ -8,8 +8,8 @@ use super::model::{Life, Site};
 use super::{app_key, container, desired, next, probe, role, round, settle, shape};
 use crate::plan::Why;
 use crate::{
-    Action, AppSpec, Container, Desired, DesiredApp, Hook, Lifecycle, Memory, Probe, ProbeKind, ProbeVerdict,
-    Probes, RestartPolicy, ValidApp,
+    Action, AppSpec, Container, Desired, DesiredApp, EnvValue, EnvVar, Hook, Lifecycle, Memory, Probe,
+    ProbeKind, ProbeVerdict, Probes, RestartPolicy, Sensitive, ValidApp,
 };
 
 fn with(policy: RestartPolicy, one: Container) -> Desired {
@@ -69,6 +69,23 @@ fn an_app_is_probing_until_its_probes_succeed_and_running_ever_after() {
         (Phase::Running, reasons::NOT_READY, false, true, waits("its readiness probe failed: HTTP 503"))
     );
     assert_eq!(next(&site, &want, &mut memory, &key).actions, [], "nobody is restarted for it");
+}
+
+#[test]
+fn what_a_probe_says_of_a_secret_is_not_told() {
+    let (mut site, mut memory) = (Site::default(), Memory::default());
+    let probes = Probes { startup: None, readiness: Some(probe()), liveness: None };
+    let mut one = probed(probes);
+    one.env.push(EnvVar { name: "T".into(), value: EnvValue::Secret(Sensitive("503".repeat(2))) });
+    let want = with(RestartPolicy::Always, one);
+    let key = app_key("web");
+    round(&mut site, &want, &mut memory, &key);
+    let id = site.living(&key)[&role("main")].clone();
+    let said = ProbeVerdict { ok: false, message: "HTTP 503503".into() };
+    memory.probed(&id, ProbeKind::Readiness, said);
+    let verdict = next(&site, &want, &mut memory, &key).verdict;
+    assert_eq!(verdict.message, "container main: its readiness probe failed: HTTP ***");
+    assert!(verdict.containers[0].message.ends_with("HTTP ***"), "{verdict:?}");
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn all_images_are_fetched_before_anything_old_is_stopped() {
     let key = app_key("web");
     settle(&mut site, &always(vec![init("one"), main()]), &mut memory);
     let before = site.living(&key);
-    site.world.images.insert("w:2".into(), false);
+    site.world.images.insert("w:2".into(), None);
     let want = always(vec![Container { image: "i:2".into(), ..init("one") }, container("main", "w:2", None)]);
     assert_eq!(shape(&round(&mut site, &want, &mut memory, &key).actions), "P");
     assert_eq!(site.living(&key), before);

@@ -19,7 +19,7 @@ use crate::{
 
 /// How what is desired of an app and what is on the box stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relation {
+pub(super) enum Relation {
     OnlyDesired,
     OnlyObserved,
     Same,
@@ -38,7 +38,7 @@ enum Relation {
 
 /// One app of a scenario.
 #[derive(Debug, Clone)]
-struct Draw {
+pub(super) struct Draw {
     relation: Relation,
     /// What comes before the main containers.
     first: Vec<Kind>,
@@ -52,7 +52,7 @@ struct Draw {
 
 /// What few apps have.
 #[derive(Debug, Clone)]
-struct Extras {
+pub(super) struct Extras {
     probes: bool,
     hook: bool,
     device: bool,
@@ -85,7 +85,7 @@ fn extras() -> impl Strategy<Value = Extras> {
     })
 }
 
-fn draw() -> impl Strategy<Value = Draw> {
+pub(super) fn draw() -> impl Strategy<Value = Draw> {
     let policy =
         prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)];
     let first = prop_oneof![
@@ -110,9 +110,9 @@ fn draw() -> impl Strategy<Value = Draw> {
 
 /// A box, what is desired of it, and what was drawn for each app.
 #[derive(Debug)]
-struct Scenario {
-    site: Site,
-    desired: Desired,
+pub(super) struct Scenario {
+    pub site: Site,
+    pub desired: Desired,
     relations: BTreeMap<AppKey, Relation>,
     /// Containers that no plan may name.
     untouchable: Vec<ContainerId>,
@@ -209,7 +209,7 @@ fn bring_up(site: &mut Site, app: ValidApp, steps: usize) {
     }
 }
 
-fn scenario(draws: &[Draw]) -> Scenario {
+pub(super) fn scenario(draws: &[Draw]) -> Scenario {
     let mut site = Site::at(5000);
     site.world.cores = 2;
     site.lives.extend((0..4).map(|i| (format!("init{i}"), Life::Ends(0))));

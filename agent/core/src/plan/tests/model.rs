@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::plan::{Action, CreateSpec, Join, Namespace};
 use crate::{
-    ContainerId, ContainerState, Desired, Device, HostPort, Listener, Memory, Monotonic, Observed,
+    ContainerId, ContainerState, Desired, Device, HostPort, ImageId, Listener, Memory, Monotonic, Observed,
     ObservedContainer, Outcome, Owner, Ownership, PortClaim, ProbeVerdict, Role, SpecHash, Volume,
     WallMillis, World, probe_tasks,
 };
@@ -25,6 +25,8 @@ pub struct Site {
     next_ip: u16,
     /// Images that no registry has.
     pub missing_images: Vec<String>,
+    /// What names mean at the registry where that is not what [`image_of`] says.
+    pub registry: BTreeMap<String, ImageId>,
     /// What the processes of containers do, by the container's name in its app; others run for ever and are well.
     pub lives: BTreeMap<String, Life>,
     /// What was written as the files of each app's volumes.
@@ -46,6 +48,11 @@ pub enum Life {
     Sick,
     /// It runs, and its postStart hook fails.
     Hookless,
+}
+
+/// The image that a name means as long as nobody has moved it.
+pub fn image_of(name: &str) -> ImageId {
+    ImageId(format!("sha256:{name}"))
 }
 
 impl Site {
@@ -117,9 +124,15 @@ impl Site {
             restart_count: spec.restart_count,
             stop_rank: spec.stop_rank,
         });
+        let image = spec.image.as_ref().map(|reference| match self.world.images.get(reference) {
+            Some(image) => image.clone().unwrap_or_else(|| panic!("A5: image {reference} is not there")),
+            None if reference.starts_with("sha256:") => ImageId(reference.clone()),
+            None => image_of(reference),
+        });
         let container = ObservedContainer {
             name: spec.name.clone(),
             owner,
+            image,
             state: ContainerState::Created,
             ports: Vec::new(),
             host_network: matches!(spec.join, Join::Host(_)),
@@ -216,7 +229,9 @@ impl Site {
                     let message = format!("manifest for {image} not found");
                     return Outcome::Failed { reason: skerry_terms::reasons::IMAGE_PULL_FAILED, message };
                 }
-                self.world.images.insert(image.clone(), true);
+                let means = self.registry.get(image).cloned().unwrap_or_else(|| image_of(image));
+                self.world.images.insert(means.0.clone(), Some(means.clone()));
+                self.world.images.insert(image.clone(), Some(means));
             }
             Action::Create(spec) => {
                 self.create(spec);
@@ -261,7 +276,7 @@ impl Site {
                     return Outcome::Failed { reason: skerry_terms::reasons::POST_START_FAILED, message };
                 }
             }
-            // The list says of which app: see `execute`.
+            // The list says of which app: see `carry_out`.
             Action::Discard => {}
             Action::Remove { id, .. } => {
                 self.assert_ours(id);
@@ -276,6 +291,18 @@ impl Site {
         assert!(self.world.containers[id].ownership().is_some(), "A3: {id} is not ours");
     }
 
+    /// Executes one step of an app's list.
+    pub fn carry_out(&mut self, app: &skerry_terms::AppKey, action: &Action) -> Outcome {
+        let outcome = self.apply(action);
+        if *action == Action::Discard {
+            let left = self.world.containers.values().any(|c| c.ownership().is_some_and(|o| o.app == *app));
+            assert!(!left, "the folders of {app} are removed under its containers");
+            self.world.kept.remove(app);
+            self.files.remove(app);
+        }
+        outcome
+    }
+
     /// Executes a list as the executor does: each step is recorded, the first failure ends it, and it may be cut after `limit` steps.
     pub fn execute(
         &mut self,
@@ -287,14 +314,7 @@ impl Site {
         memory.dispatch(app, actions);
         for action in actions.iter().take(limit) {
             memory.begin(app, action.step());
-            let outcome = self.apply(action);
-            if *action == Action::Discard {
-                let left =
-                    self.world.containers.values().any(|c| c.ownership().is_some_and(|o| o.app == *app));
-                assert!(!left, "the folders of {app} are removed under its containers");
-                self.world.kept.remove(app);
-                self.files.remove(app);
-            }
+            let outcome = self.carry_out(app, action);
             let failed = matches!(outcome, Outcome::Failed { .. });
             memory.record(app, &action.step(), outcome, self.now);
             if failed {

@@ -1,16 +1,17 @@
 //! What people ask about, one scenario each.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use skerry_terms::{Phase, reasons};
 
-use super::model::Site;
-use super::{app, app_key, container, desired, foreign, next, settle, shape, valid};
+use super::model::{Site, image_of};
+use super::{app, app_key, container, desired, foreign, next, role, settle, shape, valid};
 use crate::plan::{Why, plan};
 use crate::{
-    Action, ContainerId, ContainerState, DesiredApp, EnvValue, EnvVar, HostPort, Join, Listener, Memory,
-    Network, Outcome, PortClaim, Protocol, PullPolicy, RestartPolicy, Role, ValidApp, WallMillis,
-    images_to_inspect,
+    Action, Container, ContainerId, ContainerState, Desired, DesiredApp, EnvValue, EnvVar, HostPort, ImageId,
+    Join, Listener, Memory, Network, Outcome, PortClaim, Protocol, PullPolicy, RestartPolicy, Role, ValidApp,
+    WallMillis, images_to_inspect,
 };
 
 fn web(image: &str) -> ValidApp {
@@ -50,7 +51,7 @@ fn an_absent_image_is_pulled_before_anything_is_stopped() {
     let mut memory = Memory::default();
     settle(&mut site, &desired([DesiredApp::Valid(web("w:1"))]), &mut memory);
     let before = site.living(&app_key("web"));
-    site.world.images.insert("w:2".into(), false);
+    site.world.images.insert("w:2".into(), None);
     site.missing_images.push("w:2".into());
     let want = desired([DesiredApp::Valid(web("w:2"))]);
     let end = settle(&mut site, &want, &mut memory);
@@ -72,7 +73,7 @@ fn one_image_that_cannot_be_had_holds_the_whole_update() {
     };
     settle(&mut site, &two("w:1", "w:1"), &mut memory);
     let before = site.living(&app_key("web"));
-    site.world.images.insert("gone:1".into(), false);
+    site.world.images.insert("gone:1".into(), None);
     site.missing_images.push("gone:1".into());
     settle(&mut site, &two("w:2", "gone:1"), &mut memory);
     assert_eq!(site.living(&app_key("web")), before, "half an update is none");
@@ -526,7 +527,7 @@ fn when_all_have_ended_the_sandbox_lets_go_of_its_ports() {
 #[test]
 fn pull_always_pulls_for_a_new_spec_and_not_for_a_restart() {
     let mut site = Site::default();
-    site.world.images.insert("w:1".into(), true);
+    site.world.images.insert("w:1".into(), Some(image_of("w:1")));
     let mut memory = Memory::default();
     let mut always = container("c0", "w:1", None);
     always.pull_policy = PullPolicy::Always;
@@ -543,10 +544,112 @@ fn pull_always_pulls_for_a_new_spec_and_not_for_a_restart() {
     assert_eq!(shape(&plan(&want, &site.observed(), &memory, site.now).apps[&key].actions), "CSR");
 }
 
+/// What an app whose revision proved itself with this image wants.
+fn proven(app: ValidApp, id: &str) -> Desired {
+    let images = app.containers().iter().map(|container| (container.name.clone(), ImageId(id.to_owned())));
+    let images = BTreeMap::from([(app.key.clone(), images.collect())]);
+    Desired { images, ..desired([DesiredApp::Valid(app)]) }
+}
+
+fn with_policy(policy: PullPolicy) -> ValidApp {
+    let one = Container { pull_policy: policy, ..container("c0", "w:1", None) };
+    valid("web", Network::Bridge, RestartPolicy::Always, vec![one])
+}
+
+#[test]
+fn going_back_never_pulls_and_takes_the_bits_that_were_good() {
+    let key = app_key("web");
+    let good = image_of("the good one");
+    for policy in [PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never] {
+        let mut site = Site::default();
+        site.world.images.insert(good.0.clone(), Some(good.clone()));
+        // What the name means now is another image, or nothing at all.
+        for means in [Some(image_of("a bad one")), None] {
+            site.world.images.insert("w:1".into(), means);
+            let want = proven(with_policy(policy), &good.0);
+            let next = plan(&want, &site.observed(), &Memory::default(), site.now);
+            let [Action::Create(spec), Action::Start { .. }] = &next.apps[&key].actions[..] else {
+                panic!("{policy:?}: {next:?}")
+            };
+            assert_eq!(spec.image.as_deref(), Some(good.0.as_str()), "{policy:?}");
+        }
+        let want = proven(with_policy(policy), &good.0);
+        settle(&mut site, &want, &mut Memory::default());
+        let id = &site.living(&key)[&role("c0")];
+        assert_eq!(site.world.containers[id].image.as_ref(), Some(&good));
+    }
+}
+
+#[test]
+fn a_proven_image_is_called_by_its_name_while_that_means_the_same() {
+    let mut site = Site::default();
+    let good = image_of("w:1");
+    for reference in ["w:1", &good.0] {
+        site.world.images.insert(reference.to_owned(), Some(good.clone()));
+    }
+    let want = proven(with_policy(PullPolicy::Always), &good.0);
+    let next = plan(&want, &site.observed(), &Memory::default(), site.now);
+    let Action::Create(spec) = &next.apps[&app_key("web")].actions[0] else { panic!("{next:?}") };
+    assert_eq!(spec.image.as_deref(), Some("w:1"));
+}
+
+#[test]
+fn a_proven_image_that_somebody_removed_is_pulled_by_its_name() {
+    let mut site = Site::default();
+    let good = image_of("the good one");
+    site.world.images.insert(good.0.clone(), None);
+    site.world.images.insert("w:1".into(), None);
+    let want = proven(with_policy(PullPolicy::IfNotPresent), &good.0);
+    let next = plan(&want, &site.observed(), &Memory::default(), site.now);
+    let [Action::Pull { image, why: Why::ImageAbsent, .. }] = &next.apps[&app_key("web")].actions[..] else {
+        panic!("{next:?}")
+    };
+    assert_eq!(image, "w:1");
+    settle(&mut site, &want, &mut Memory::default());
+    assert_eq!(site.living(&app_key("web")).len(), 1);
+}
+
+#[test]
+fn a_box_whose_disk_is_full_pulls_nothing_and_goes_on_serving() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let full = |mut desired: Desired| {
+        desired.host.pulls_wait = Some("the disk is full".to_owned());
+        desired
+    };
+    settle(&mut site, &full(desired([DesiredApp::Valid(web("w:1"))])), &mut memory);
+    let before = site.living(&app_key("web"));
+    assert_eq!(before.len(), 1, "what is there already is started");
+    site.world.images.insert("w:2".into(), None);
+    let want = desired([DesiredApp::Valid(web("w:2"))]);
+    let end = settle(&mut site, &full(want.clone()), &mut memory);
+    let verdict = &end.apps[&app_key("web")].verdict;
+    assert_eq!((verdict.phase, verdict.reason, verdict.ready), (Phase::Failed, reasons::DISK_PRESSURE, true));
+    assert_eq!(verdict.message, "container c0: image w:2 waits: the disk is full");
+    assert_eq!(site.living(&app_key("web")), before);
+    settle(&mut site, &want, &mut memory);
+    assert_ne!(site.living(&app_key("web")), before, "it goes on when there is room");
+}
+
+#[test]
+fn what_runs_from_bits_whose_name_has_moved_is_as_desired() {
+    let mut site = Site::default();
+    let mut memory = Memory::default();
+    let want = desired([DesiredApp::Valid(web("w:1"))]);
+    settle(&mut site, &want, &mut memory);
+    let before = site.living(&app_key("web"));
+    site.world.images.insert("w:1".into(), Some(image_of("another")));
+    for want in [want, proven(web("w:1"), "sha256:w:1"), proven(web("w:1"), "sha256:a third one")] {
+        let end = settle(&mut site, &want, &mut memory);
+        assert_eq!(end.apps[&app_key("web")].actions, []);
+        assert_eq!(site.living(&app_key("web")), before);
+    }
+}
+
 #[test]
 fn never_pull_without_the_image_says_what_to_do() {
     let mut site = Site::default();
-    site.world.images.insert("w:1".into(), false);
+    site.world.images.insert("w:1".into(), None);
     let mut never = container("c0", "w:1", None);
     never.pull_policy = PullPolicy::Never;
     let want =

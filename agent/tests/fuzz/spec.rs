@@ -1,13 +1,18 @@
-//! What the controller takes for good, the box can honour: the checks of a spec, its encoding and its decoding agree, whatever the spec.
+//! The conversion of a spec: what the controller takes for good, the box can honour. The checks of a spec, its encoding and its decoding agree,
+//! whatever the spec.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use skerry_api::check_spec;
-use skerry_api::wire::EncodeError;
+use skerry_agent::decode;
+use skerry_agent_core::{Capacity, DesiredApp, Host};
+use skerry_api::wire::{ConfigKind, ConfigObject, EncodeError, payload};
+use skerry_api::{EdgeAppSpec, check_spec};
 
-use super::random::{full_config, full_spec, judge};
-use super::*;
+/// A spec with every field.
+const EVERYTHING: &str = include_str!("../../../controller/api/src/valid/testdata/everything.json");
 
 /// What a person or a template engine may have written in place of something else.
 fn odd_value() -> impl Strategy<Value = Value> {
@@ -143,29 +148,59 @@ fn apply(spec: &mut Value, (at, edit): &(Index, Edit)) {
     }
 }
 
-proptest! {
-    #[test]
-    fn a_spec_that_passes_its_checks_is_valid_on_the_box(edits in proptest::collection::vec(edit(), 1..4)) {
-        let mut json = serde_json::to_value(full_spec()).expect("a spec is JSON");
-        edits.iter().for_each(|edit| apply(&mut json, edit));
-        let Ok(spec) = serde_json::from_value::<EdgeAppSpec>(json) else { return Ok(()) };
-        if check_spec(&spec).is_err() {
-            return Ok(());
-        }
-        match payload("u", "r", &spec, &BTreeMap::new(), &full_config()) {
-            Ok(payload) => match judge(&payload) {
-                DesiredApp::Valid(_) => {}
-                other @ (DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. }) => {
-                    prop_assert!(false, "{other:?} of {spec:?}");
-                }
-            },
-            Err(EncodeError::TooLarge { .. } | EncodeError::TooManyObjects { .. }) => {}
-            Err(error @ EncodeError::Field(_)) => prop_assert!(false, "{error} of {spec:?}"),
-        }
+/// What the spec refers to.
+fn config() -> [ConfigObject; 3] {
+    let object = |kind: ConfigKind, name: &str, data: &[(&str, &str)]| {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect();
+        ConfigObject { kind: kind.into(), name: name.to_owned(), data, ..Default::default() }
+    };
+    let pull = (".dockerconfigjson", r#"{"auths": {"r.example": {"auth": "dTpw"}}}"#);
+    [
+        object(ConfigKind::ConfigMap, "web", &[("a", "v"), ("mode", "fast")]),
+        object(ConfigKind::Secret, "web", &[("a", "v"), ("token", "t")]),
+        ConfigObject {
+            r#type: "kubernetes.io/dockerconfigjson".to_owned(),
+            ..object(ConfigKind::Secret, "registry", &[pull])
+        },
+    ]
+}
+
+fn decoded(payload: &[u8]) -> DesiredApp {
+    let host = Host { capacity: Capacity { cpu_millis: 4000, memory_bytes: 8 << 30 }, ..Host::default() };
+    let (node, key) = ("box-1".parse().expect("a name"), "shop/web".parse().expect("a key"));
+    decode::app(&node, &host, &key, payload).1
+}
+
+/// What is taken can travel and is valid on the box.
+fn judge(spec: &EdgeAppSpec) -> Result<(), TestCaseError> {
+    if check_spec(spec).is_err() {
+        return Ok(());
+    }
+    match payload("u", "r", spec, &BTreeMap::new(), &config()) {
+        Ok(payload) => match decoded(&payload) {
+            DesiredApp::Valid(_) => Ok(()),
+            other @ (DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. }) => {
+                Err(TestCaseError::fail(format!("{other:?} of {spec:?}")))
+            }
+        },
+        Err(EncodeError::TooLarge { .. } | EncodeError::TooManyObjects { .. }) => Ok(()),
+        Err(error @ EncodeError::Field(_)) => Err(TestCaseError::fail(format!("{error} of {spec:?}"))),
     }
 }
 
 #[test]
-fn the_full_spec_passes_its_checks() {
-    assert_eq!(check_spec(&full_spec()), Ok(()));
+fn a_spec_that_passes_its_checks_is_valid_on_the_box() {
+    let whole: Value = serde_json::from_str(EVERYTHING).expect("JSON");
+    crate::fuzz(proptest::collection::vec(edit(), 1..5), |edits| {
+        let mut json = whole.clone();
+        edits.iter().for_each(|edit| apply(&mut json, edit));
+        serde_json::from_value(json).map_or(Ok(()), |spec| judge(&spec))
+    });
+}
+
+#[test]
+fn the_whole_spec_passes_its_checks() {
+    let spec: EdgeAppSpec = serde_json::from_str(EVERYTHING).expect("a spec");
+    assert_eq!(check_spec(&spec), Ok(()));
+    judge(&spec).expect("valid on the box");
 }

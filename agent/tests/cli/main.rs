@@ -1,5 +1,11 @@
 //! The binary as an operator meets it: exit codes, and one clear line per error.
 
+mod bad_config;
+mod bad_state;
+#[path = "../support/own_bridge.rs"]
+mod own_bridge;
+mod own_daemon;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -143,9 +149,37 @@ fn a_corrupt_state_is_kept_aside_and_the_agent_runs_on() {
 }
 
 #[test]
+fn a_self_check_says_what_is_wrong_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = dir.path().join("state");
+    let check = |more: &[&str]| {
+        let place = ["self-check", "--node-name", "box", "--state-dir", state.to_str().expect("text")];
+        let output = run(&[&place[..], &["--docker-socket", "/nonexistent/docker.sock"], more].concat());
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), answer)
+    };
+    let (code, answer) = check(&[]);
+    assert_eq!((code, &answer["name"], &answer["handOver"]), (Some(0), &"skerry-agent".into(), &1.into()));
+    assert!(
+        answer["docker"].as_str().is_some_and(|why| why.contains("/nonexistent/docker.sock")),
+        "{answer}"
+    );
+    assert!(!state.exists(), "it touches nothing");
+
+    std::fs::create_dir(&state).expect("made");
+    std::fs::write(state.join("desired.bin"), b"no state").expect("written");
+    let (code, answer) = check(&[]);
+    assert!(code == Some(1) && answer["problems"][0].to_string().contains("desired.bin"), "{answer}");
+    assert_eq!(std::fs::read_dir(&state).expect("listed").count(), 1, "nothing is kept aside");
+
+    let (code, answer) = check(&["--config", "/nonexistent/agent.toml"]);
+    assert!(code == Some(1) && answer["problems"][0].to_string().contains("agent.toml"), "{answer}");
+}
+
+#[test]
 fn with_no_agent_the_command_line_says_so_and_what_to_do() {
     let dir = tempfile::tempdir().expect("a folder");
-    for args in [&["status"][..], &["remove", "web"]] {
+    for args in [&["status"][..], &["remove", "web"], &["upgrade", "/bin/ls"]] {
         let output = ask(dir.path(), args);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
@@ -286,4 +320,124 @@ fn without_an_agent_run_f_becomes_it() {
     assert!(shown.contains("\"source\": \"Local\""), "{shown}");
     terminate(&child);
     assert!(child.wait().expect("it ends").success());
+}
+
+/// What `check -o json` says, with its exit code. On this machine, without its Docker and its settings.
+fn check(state: &Path, args: &[&str]) -> (serde_json::Value, Option<i32>) {
+    let output =
+        ask(state, &[&["check", "-o", "json", "--manifest-dir", "/nonexistent/manifests"], args].concat());
+    let report = serde_json::from_slice(&output.stdout);
+    (report.unwrap_or_else(|error| panic!("{error}: {output:?}")), output.status.code())
+}
+
+/// The outcome of a check, and what was found.
+fn finding<'a>(report: &'a serde_json::Value, id: &str) -> (&'a str, &'a str) {
+    let checks = report["checks"].as_array().expect("a list");
+    let one = checks.iter().find(|check| check["id"] == id).unwrap_or_else(|| panic!("no {id}: {report:#}"));
+    let (outcome, found) = (one["outcome"].as_str().expect("text"), one["found"].as_str().expect("text"));
+    let fix = one["fix"].as_str().unwrap_or_default();
+    assert_eq!(fix.is_empty(), outcome == "ok", "{one:#}");
+    (outcome, found)
+}
+
+#[test]
+fn a_check_names_what_is_wrong_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("agent.toml");
+    std::fs::write(&file, "node-name = \"box\"\nstatedir = \"/x\"\n").expect("written");
+    let state = dir.path().join("state");
+    let config = ["--config", file.to_str().expect("text"), "--docker-socket", "/nonexistent/docker.sock"];
+    let (report, code) = check(&state, &config);
+    assert_eq!(code, Some(3), "{report:#}");
+    let (outcome, found) = finding(&report, "config");
+    assert!(outcome == "failure" && found.contains("agent.toml:2: unknown field"), "{found}");
+    let (outcome, found) = finding(&report, "docker");
+    assert!(outcome == "failure" && found.contains("/nonexistent/docker.sock"), "{found}");
+    assert_eq!(finding(&report, "agent").0, "warning");
+    assert_eq!(finding(&report, "kernel-namespaces").0, "ok");
+    assert!(!state.exists(), "a check made the state folder");
+
+    std::fs::create_dir(&state).expect("made");
+    std::fs::write(state.join("desired.bin"), b"no state").expect("written");
+    let (report, _) = check(&state, &["--only", "state,store-key"]);
+    assert_eq!(report["checks"].as_array().expect("a list").len(), 3, "{report:#}");
+    assert!(finding(&report, "state").1.contains("desired.bin cannot be read"), "{report:#}");
+    assert_eq!(finding(&report, "store-key").0, "failure");
+    assert_eq!(std::fs::read(state.join("desired.bin")).expect("still there"), b"no state");
+    assert_eq!(std::fs::read_dir(&state).expect("listed").count(), 1, "nothing was made or moved");
+}
+
+#[test]
+fn a_check_ends_in_time_whatever_hangs() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let socket = dir.path().join("docker.sock");
+    // Both take connections and never answer.
+    let _docker = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    let controller = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = format!("http://{}", controller.local_addr().expect("an address"));
+    let began = Instant::now();
+    let args = ["--docker-socket", socket.to_str().expect("text"), "--controller", &address];
+    let (report, code) = check(dir.path(), &args);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(code, Some(3));
+    for id in ["docker", "controller"] {
+        let (outcome, found) = finding(&report, id);
+        assert!(outcome == "failure" && found.contains("no answer within"), "{id}: {found}");
+    }
+}
+
+#[test]
+fn a_check_for_people_is_a_table_and_for_scripts_an_exit_code() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = ask(
+        dir.path(),
+        &["check", "--only", "clock,kernel-namespaces", "--docker-socket", "/nonexistent/docker.sock"],
+    );
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("ok       kernel-namespaces")), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100) && !text.contains('\x1b'), "{text}");
+    assert!(text.ends_with("with a warning\n") && stderr(&output).is_empty(), "{text}");
+    let output = ask(dir.path(), &["check", "--only", "dokcer"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("docker-version"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_check_beside_an_agent_asks_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut child = start(dir.path());
+    wait_for(&mut child, "answering on");
+    let (report, _) = check(dir.path(), &["--docker-socket", "/nonexistent/docker.sock"]);
+    let (outcome, found) = finding(&report, "agent");
+    assert!(outcome == "ok" && found.contains("0 apps, controller not connected"), "{found}");
+    assert!(finding(&report, "admin-socket").1.contains("mode 600"), "{report:#}");
+    terminate(&child);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_bundle_says_what_is_missing_and_replaces_nothing_unasked() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("b.tar");
+    let name = file.to_str().expect("text");
+    let state = dir.path().join("state");
+    let bundle = |more: &[&str]| {
+        ask(&state, &[&["bundle", name, "--docker-socket", "/nonexistent/docker.sock"], more].concat())
+    };
+    let output = bundle(&[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("missing  docker: "), "{}", stdout(&output));
+    assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
+    let about =
+        Command::new("tar").args(["-xOf", name, "--wildcards", "*/about.txt"]).output().expect("tar runs");
+    let about = stdout(&about);
+    for words in ["  check.json\n", "  status.json: no agent answers", "  docker: docker does not answer"] {
+        assert!(about.contains(words), "{words}: {about}");
+    }
+    let output = bundle(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--force"), "{}", stderr(&output));
+    assert!(bundle(&["--force"]).status.success());
 }
