@@ -101,6 +101,8 @@ struct Trial {
     seen: BTreeSet<Mark>,
     /// Since when every container has been ready.
     steady_since: Option<Monotonic>,
+    /// Every container was ready in the last round, by a look that may be older than the set in force.
+    serves: bool,
 }
 
 impl Course {
@@ -166,7 +168,7 @@ impl Trials {
                 Some(Course { wanted: before, images, committed, failed, trial }) => {
                     changed |= failed.is_some();
                     // With nothing better to go back to, what serves at this moment is good enough.
-                    let serves = trial.is_some_and(|trial| trial.steady_since.is_some());
+                    let serves = trial.is_some_and(|trial| trial.serves);
                     let Wanted { payload, print, revision: _, fault: _ } = before;
                     let served =
                         serves.then(|| Committed { payload, print, images, before: BTreeSet::new() });
@@ -357,6 +359,7 @@ impl Course {
         let verdict = &plan.verdict;
         if verdict.phase == Phase::Unknown {
             (trial.since, trial.steady_since) = (None, None);
+            trial.serves = false;
             return None;
         }
         trial.since.get_or_insert(now);
@@ -364,12 +367,10 @@ impl Course {
         if quiet && look.fresh && verdict.phase == Phase::Succeeded {
             return Some(Verdict::Good);
         }
+        trial.serves = quiet && is_ready(verdict) && is_proven(app, verdict, memory);
         match is_ready(verdict) {
             // A change of other apps makes a look stale; what was steady by then still is.
-            true if quiet
-                && (look.fresh || trial.steady_since.is_some())
-                && is_proven(app, verdict, memory) =>
-            {
+            true if trial.serves && (look.fresh || trial.steady_since.is_some()) => {
                 if trial.steady_since.get_or_insert(now).after(STEADY) <= now {
                     return Some(Verdict::Good);
                 }

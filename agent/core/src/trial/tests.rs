@@ -417,6 +417,21 @@ fn a_new_revision_during_a_trial_has_all_its_time_and_falls_back_to_the_committe
 }
 
 #[test]
+fn what_was_ready_for_a_moment_is_gone_back_to_when_there_is_nothing_better() {
+    for (first, goes_back_to) in [(Says::Ready, 1), (Says::ReadyWithActions, 2), (Says::NotReady, 2)] {
+        let mut site = Site::new();
+        site.want(1);
+        // Other apps change all the time: no look is ever fresh.
+        let plan = plan(first, "web-1");
+        site.trials.judge(&site.desired(), &nothing(), &plan, &Memory::default(), false, at(0));
+        site.want(2);
+        site.round(1, Says::Crashing);
+        site.round(1 + DEADLINE, Says::Crashing);
+        assert_eq!(site.in_force(), goes_back_to, "{first:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_tried_leaves_the_committed_revision_in_force() {
     let mut site = Site::settled();
     let fault = Fault { reason: reasons::POLICY_REFUSED, why: "policy.privileged says no".to_owned() };
