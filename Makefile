@@ -23,7 +23,7 @@ demo-down: ## ends everything that `make demo` started
 
 test: prepare ## all tests: pure, shells, the standalone API against the real one, conformance and the whole system on Docker
 	@echo "==> building"
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build --workspace --bins --tests
 	@echo "==> tests"
 	@$(CARGO) test --workspace
 
@@ -46,8 +46,9 @@ chaos: prepare ## faults at random; SEED=number plays a run again, STEPS=number 
 test-systemd: prepare ## the agent's unit, its upgrades and its installation under a real systemd; FILTER=name picks some
 	@$(CARGO) test --workspace --test systemd -- $(FILTER)
 
-fuzz: ## random input: requests to the standalone API, specs, expansions; SECONDS=60 for each target, SEED=number for the same again
+fuzz: ## random input: requests to the standalone API, specs, expansions, every decoder of the agent; SECONDS=60 for each target, SEED=number for the same again
 	@SKERRY_FUZZ_SECONDS=$(or $(SECONDS),60) $(if $(SEED),SKERRY_FUZZ_SEED=$(SEED)) $(CARGO) test --workspace --test fuzz
+	@SKERRY_FUZZ_SECONDS=$(or $(SECONDS),60) $(if $(SEED),SKERRY_FUZZ_SEED=$(SEED)) $(CARGO) test --workspace --lib -- hurt
 
 prepare: ## installs what the tests need: Docker Engine, busybox, a registry, libfaketime, nginx, mosquitto, kube-apiserver, etcd, kubectl and helm, debootstrap
 	@tests/host/prepare.sh --docker --registry --faults --examples --go --clients --systemd

@@ -1,6 +1,8 @@
 //! What the agent is told: flags over environment over `agent.toml` over defaults. Every error names where the value came from, what was
 //! wrong with it, and what would be right.
 
+#[cfg(test)]
+mod fuzz;
 mod rules;
 
 use std::collections::BTreeMap;

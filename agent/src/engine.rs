@@ -9,6 +9,8 @@ mod docker;
 mod events;
 mod exec;
 pub mod execute;
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 mod hosts;
 mod images;

@@ -21,6 +21,8 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 pub mod facts;
+#[cfg(test)]
+mod fuzz;
 pub mod housekeeper;
 pub mod http_get;
 pub mod logging;

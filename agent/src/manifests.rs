@@ -6,6 +6,8 @@
 
 mod document;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod object;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@
 
 mod file;
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod inspect;
 mod local;

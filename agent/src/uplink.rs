@@ -4,16 +4,19 @@
 //! Architecture Invariant: tonic is named in this folder and nowhere else.
 
 pub(crate) mod frames;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod health;
 pub(crate) mod reach;
 pub(crate) mod transitions;
+mod watch;
 
 use std::collections::hash_map::RandomState;
 use std::error::Error as _;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 
-use skerry_agent_core::{DIAL_BACKOFF, Frame};
+use skerry_agent_core::{DIAL_BACKOFF, Frame, REFUSED_BACKOFF};
 use skerry_proto::{caps, wire};
 use skerry_terms::Chain;
 use tokio::sync::{mpsc, oneshot};
@@ -25,9 +28,11 @@ use tracing::{debug, info, warn};
 use crate::config::ControllerUrl;
 use crate::supervisor::Greeted;
 use frames::Heard;
+use watch::Watch;
 
-/// How long a connection, and the answer to the first request on it, may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection, and the answer to the first request on it, may take. A packet that opens a connection is sent again after 1 s
+/// and 3 s; what is lost then is sooner tried with a new dial.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A link that stood this long was a good one: the next dial comes soon again.
 const STEADY: Duration = Duration::from_secs(30);
@@ -72,11 +77,26 @@ struct End {
 
 /// Dials until nobody listens. The first try comes at once.
 pub async fn run(controller: ControllerUrl, events: mpsc::Sender<LinkEvent>) {
+    run_through(controller, tcp, events).await;
+}
+
+async fn tcp(endpoint: Endpoint) -> Result<Channel, tonic::transport::Error> {
+    endpoint.connect().await
+}
+
+/// The same over connections that `connect` makes: where tests put a network of their own.
+pub async fn run_through<C, F>(controller: ControllerUrl, connect: C, events: mpsc::Sender<LinkEvent>)
+where
+    C: Fn(Endpoint) -> F,
+    F: Future<Output = Result<Channel, tonic::transport::Error>>,
+{
     let mut attempt = 0;
     let mut complaint = None;
+    let mut lost = false;
     while !events.is_closed() {
         let began = Instant::now();
-        let Some(end) = link(&controller, &events, &mut complaint).await else { return };
+        let Some(end) = link(&controller, &connect, lost, &events, &mut complaint).await else { return };
+        lost = end.fault != Fault::Refused;
         if end.welcomed && began.elapsed() >= STEADY {
             attempt = 0;
         }
@@ -88,8 +108,9 @@ pub async fn run(controller: ControllerUrl, events: mpsc::Sender<LinkEvent>) {
         }
         // Never without a spread: nodes that lost the same controller must not return in the same moment.
         attempt = u32::saturating_add(attempt, 1);
+        let backoff = if lost { DIAL_BACKOFF } else { REFUSED_BACKOFF };
         tokio::select! {
-            () = tokio::time::sleep(DIAL_BACKOFF.jittered(attempt, random())) => {}
+            () = tokio::time::sleep(backoff.jittered(attempt, random())) => {}
             () = events.closed() => return,
         }
     }
@@ -119,13 +140,19 @@ fn complain(controller: &ControllerUrl, end: &End) {
 }
 
 /// One link, from dial to end. `None` when nobody listens any more.
-async fn link(
+async fn link<C, F>(
     controller: &ControllerUrl,
+    connect: &C,
+    lost: bool,
     events: &mpsc::Sender<LinkEvent>,
     complaint: &mut Option<Fault>,
-) -> Option<End> {
+) -> Option<End>
+where
+    C: Fn(Endpoint) -> F,
+    F: Future<Output = Result<Channel, tonic::transport::Error>>,
+{
     let channel = tokio::select! {
-        channel = dial(controller) => channel,
+        channel = dial_through(controller, connect) => channel,
         () = events.closed() => return None,
     };
     let channel = match channel {
@@ -141,7 +168,7 @@ async fn link(
         (*complaint, welcomed) = (None, true);
     };
     let (fault, why) = tokio::select! {
-        ended = converse(channel, outgoing, events, said_welcome) => ended,
+        ended = converse(channel, lost, outgoing, events, said_welcome) => ended,
         why = closed => (Fault::Refused, why.unwrap_or_else(|_| "the agent ended the session".to_owned())),
         () = events.closed() => return None,
     };
@@ -151,9 +178,17 @@ async fn link(
 
 /// Connects. The one place where an identity will be presented, when there is one.
 async fn dial(controller: &ControllerUrl) -> Result<Channel, String> {
+    dial_through(controller, &tcp).await
+}
+
+async fn dial_through<C, F>(controller: &ControllerUrl, connect: &C) -> Result<Channel, String>
+where
+    C: Fn(Endpoint) -> F,
+    F: Future<Output = Result<Channel, tonic::transport::Error>>,
+{
     let endpoint =
         Endpoint::from_shared(controller.to_string()).map_err(|error| Chain(&error).to_string())?;
-    endpoint
+    let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(caps::KEEPALIVE_INTERVAL)
@@ -161,20 +196,20 @@ async fn dial(controller: &ControllerUrl) -> Result<Channel, String> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .buffer_size(4)
-        .connect()
-        .await
-        .map_err(|error| Chain(&error).to_string())
+        .buffer_size(4);
+    connect(endpoint).await.map_err(|error| Chain(&error).to_string())
 }
 
 /// Carries frames until the link ends, and says why it did.
 async fn converse(
     channel: Channel,
+    lost: bool,
     outgoing: mpsc::Receiver<wire::AgentMessage>,
     events: &mpsc::Sender<LinkEvent>,
     said_welcome: impl FnOnce(),
 ) -> (Fault, String) {
     let mut said_welcome = Some(said_welcome);
+    let mut watch = Watch::new(channel.clone(), lost);
     let mut client = wire::sessions_client::SessionsClient::new(channel)
         .max_decoding_message_size(caps::FRAME_MAX)
         .max_encoding_message_size(caps::FRAME_MAX);
@@ -187,7 +222,14 @@ async fn converse(
         }
     };
     loop {
-        let frame = match incoming.message().await {
+        // Cancel-safe: a message that is half there stays in `incoming`.
+        let message = tokio::select! {
+            message = incoming.message() => message,
+            () = watch.silent() => {
+                return (Fault::Lost, format!("no answer within {} s", watch::ANSWER.as_secs()));
+            }
+        };
+        let frame = match message {
             Ok(Some(message)) => frames::decode(message),
             Ok(None) => return (Fault::Lost, "it ended the session".to_owned()),
             Err(status) => return (Fault::Lost, status_text(&status)),
@@ -203,7 +245,17 @@ async fn converse(
                         let greeted = greeted.says_something().then_some(LinkEvent::Greeted(greeted));
                         greeted.into_iter().chain([LinkEvent::Received(Frame::Welcome)]).collect()
                     }
-                    Heard::Frame(frame) => vec![LinkEvent::Received(frame)],
+                    Heard::Frame(frame) => {
+                        match &frame {
+                            Frame::Begin { .. } => watch.pause(true),
+                            Frame::Commit { .. } => watch.pause(false),
+                            Frame::Welcome
+                            | Frame::App { .. }
+                            | Frame::Remove { .. }
+                            | Frame::Refusal { .. } => {}
+                        }
+                        vec![LinkEvent::Received(frame)]
+                    }
                     Heard::Told { run, upto } => vec![LinkEvent::Told { run, upto }],
                 };
                 for event in heard {

@@ -6,6 +6,7 @@ mod figures;
 mod offline;
 mod probed;
 mod rest;
+mod resume;
 mod serving;
 mod standalone;
 mod switch;
@@ -41,6 +42,7 @@ const IDS: &[&str] = &[
     "agent_pss_mib",
     "agent_idle_cpu_percent",
     "agent_binary_mib",
+    "resume_p99_s",
     "controller_pss_mib",
     "api_writes_per_node_per_minute",
     "idle_uplink_bytes_per_s",
@@ -81,6 +83,9 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
     if wanted("agent_binary_mib") {
         figures.add(rest::agent_binary()?);
     }
+    if wanted("resume_p99_s") {
+        figures.add(resume::p99().await?);
+    }
     if IDS.iter().any(|id| id.starts_with(STANDALONE) && wanted(id)) {
         let all = standalone::measure().await?;
         all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
@@ -89,8 +94,11 @@ async fn measure(arguments: &Arguments) -> Result<Figures> {
         let all = offline::boot(arguments.pairs).await?;
         all.into_iter().filter(|figure| wanted(figure.id)).for_each(|figure| figures.add(figure));
     }
-    let needs_no_site =
-        |id: &str| id == "agent_binary_mib" || id.starts_with(STANDALONE) || id.starts_with(OFFLINE);
+    let needs_no_site = |id: &str| {
+        ["agent_binary_mib", "resume_p99_s"].contains(&id)
+            || id.starts_with(STANDALONE)
+            || id.starts_with(OFFLINE)
+    };
     if IDS.iter().filter(|id| wanted(id)).all(|id| needs_no_site(id)) {
         return Ok(figures);
     }

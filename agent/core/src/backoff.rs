@@ -17,8 +17,13 @@ pub const CRASH_BACKOFF: Backoff = Backoff { min: Duration::from_secs(10), max: 
 /// Kubernetes' back-off between pulls of an image; used for everything else that Docker refused, too.
 pub const RETRY_BACKOFF: Backoff = Backoff { min: Duration::from_secs(10), max: Duration::from_secs(300) };
 
-/// Between dials of the controller. The cap bounds how long a node stays unseen after its link is back.
-pub const DIAL_BACKOFF: Backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(30) };
+/// Between dials of a controller that cannot be reached. The cap bounds how long a node stays unseen after its link is back: with the
+/// time that a dial may take it is below ten seconds.
+pub const DIAL_BACKOFF: Backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(8) };
+
+/// Between dials of a controller that answers, and sends the agent away: its link is well, and it may have reason to want fewer agents.
+pub const REFUSED_BACKOFF: Backoff =
+    Backoff { min: Duration::from_millis(500), max: Duration::from_secs(30) };
 
 impl Backoff {
     /// The delay before retry number `attempt`, counted from 0. Doubles each time, stays at `max` for ever.
@@ -43,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Backoff; 3] = [CRASH_BACKOFF, RETRY_BACKOFF, DIAL_BACKOFF];
+    const ALL: [Backoff; 4] = [CRASH_BACKOFF, RETRY_BACKOFF, DIAL_BACKOFF, REFUSED_BACKOFF];
 
     #[test]
     fn the_crash_back_off_is_that_of_kubernetes() {

@@ -28,7 +28,7 @@ mod trial;
 mod unit;
 
 pub use at_rest::{AtRest, at_rest, disturbed};
-pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, RETRY_BACKOFF};
+pub use backoff::{Backoff, CRASH_BACKOFF, DIAL_BACKOFF, REFUSED_BACKOFF, RETRY_BACKOFF};
 pub use chronicle::Chronicle;
 pub use clock::{Monotonic, WallMillis};
 pub use desired::{

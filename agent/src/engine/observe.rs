@@ -376,6 +376,24 @@ mod tests {
         }
     }
 
+    const LISTED: &str = r#"[{"Id": "ab", "Names": ["/web"], "Image": "x", "State": "running", "Labels": {"skerry.dev/node": "box-7",
+        "skerry.dev/namespace": "a", "skerry.dev/app": "web", "skerry.dev/container": "main", "skerry.dev/restart-count": "3",
+        "skerry.dev/stop-rank": "0"}, "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]}]"#;
+
+    #[test]
+    fn no_list_of_containers_hurts() {
+        let node: NodeName = "box-7".parse().expect("a name");
+        crate::fuzz::fuzz("lists of containers", &[LISTED.into()], |bytes| {
+            let Ok(list) = serde_json::from_slice::<Vec<ContainerSummary>>(bytes) else { return false };
+            list.into_iter().all(|summary| {
+                let ours = owner(&node, &summary.labels.unwrap_or_default());
+                let claims = ports(summary.ports.unwrap_or_default());
+                assert!(claims.windows(2).all(|pair| pair[0] < pair[1]), "sorted and unique");
+                matches!(ours, Ok(Owner::Ours(_)))
+            })
+        });
+    }
+
     #[test]
     fn a_port_on_both_address_families_is_one_claim() {
         let port = |ip: &str| PortSummary {

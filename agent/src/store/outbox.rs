@@ -152,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn no_content_of_an_outbox_hurts() {
+        crate::fuzz::fuzz("the outbox's content", &[encode(&kept())], |bytes| {
+            let Ok(kept) = decode(bytes) else { return false };
+            assert_eq!(decode(&encode(&kept)).expect("what was encoded"), kept);
+            true
+        });
+    }
+
+    #[test]
     fn the_largest_outbox_is_read_back() {
         let mut outbox = Outbox::new(1, String::new(), Kept::default());
         for n in 0..5000 {

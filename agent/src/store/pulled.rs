@@ -42,13 +42,13 @@ impl Store {
     }
 }
 
-fn encode(pulled: &Pulled) -> Vec<u8> {
+pub(super) fn encode(pulled: &Pulled) -> Vec<u8> {
     let image =
         |(ImageId(id), name): (&ImageId, &String)| wire::PulledImage { id: id.clone(), name: name.clone() };
     wire::StoredImages { pulled: pulled.iter().take(IMAGES_MAX).map(image).collect() }.encode_to_vec()
 }
 
-fn decode(content: &[u8]) -> Result<Pulled, String> {
+pub(super) fn decode(content: &[u8]) -> Result<Pulled, String> {
     let wire::StoredImages { pulled } =
         wire::StoredImages::decode(content).map_err(|error| error.to_string())?;
     Ok(pulled.into_iter().map(|wire::PulledImage { id, name }| (ImageId(id), name)).collect())

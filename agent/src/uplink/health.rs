@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use skerry_terms::Chain;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
@@ -52,6 +52,16 @@ pub async fn check(address: IpAddr, port: NonZeroU16, service: &str) -> Result<(
             status.message()
         )),
         Err(status) => Err(format!("error: health rpc probe failed: {}", super::status_text(&status))),
+    }
+}
+
+/// Asks the other end of a channel that stands; whatever it answers, it is there. A controller has no health service, and says so.
+pub async fn answers(channel: Channel) {
+    let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(ANSWER_MAX);
+    if client.ready().await.is_ok() {
+        let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+        let request = Request::new(HealthCheckRequest::default());
+        let _ = client.unary(request, PathAndQuery::from_static(CHECK), codec).await;
     }
 }
 

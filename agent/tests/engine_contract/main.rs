@@ -4,6 +4,7 @@
 //! Tests in `on_docker` need a running Docker Engine and fail without one: `tests/host/prepare.sh --docker`.
 
 mod contract;
+mod endurance;
 mod fake;
 mod nonsense;
 mod on_docker;

@@ -1,5 +1,8 @@
 //! The uplink against a real gRPC server in the same process: what it dials, carries, and does when the other end goes away.
 
+mod network;
+mod resume;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
@@ -123,6 +126,26 @@ async fn a_frame_that_cannot_be_right_ends_the_link() {
     let commit = Kind::Commit(wire::Commit { digest: vec![1, 2, 3] });
     answers.send(Ok(wire::ControllerMessage { kind: Some(commit) })).await.expect("sent");
     assert!(matches!(soon("down", events.recv()).await, Some(LinkEvent::Down)));
+}
+
+/// Ten seconds from the moment at which the link is back: what the controller says by then arrives. SKERRY_RESUME_CUTS says over how many
+/// cuts (80); `make bench` reads the figure.
+#[tokio::test(start_paused = true)]
+async fn after_a_cut_of_any_kind_the_session_is_soon_back() {
+    let cuts = std::env::var("SKERRY_RESUME_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(80);
+    let seed = fastrand::u64(..);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let all = resume::measure(cuts, &mut |below| rng.u64(..below)).await;
+    let p99 = resume::quantile(&all, 0.99);
+    eprintln!("resume_p99_s={:.3} over {cuts} cuts, seed {seed}", p99.as_secs_f64());
+    for how in network::CUTS {
+        if let Some(slowest) =
+            all.iter().filter(|resumed| resumed.how == how).max_by_key(|resumed| resumed.after)
+        {
+            eprintln!("{how:?}: at most {:?}, after a cut of {:?}", slowest.after, slowest.cut);
+        }
+    }
+    assert!(p99 <= Duration::from_secs(10), "seed {seed}: {all:?}");
 }
 
 #[tokio::test]
