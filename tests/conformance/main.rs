@@ -12,12 +12,12 @@ mod scene;
 mod servers;
 mod stage;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
-use skerry_tests::repository_root;
+use skerry_tests::build;
 use tokio::runtime::Runtime;
 
 use crate::case::Case;
@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new()?);
     let mut stage = None;
     if !arguments.list {
-        build()?;
+        build(&["test-image.sh"])?;
         runtime.block_on(images::make())?;
         stage = Some(runtime.block_on(Stage::start())?);
     }
@@ -88,21 +88,4 @@ fn list() {
             println!("{group}::{}\t{}", case.name, case.stands_on);
         }
     }
-}
-
-/// Builds what the cases run.
-fn build() -> Result<()> {
-    // Whoever says where the binaries are has built them.
-    if std::env::var_os("SKERRY_BIN_DIR").is_none() {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
-        if !build.status()?.success() {
-            bail!("cargo build failed: see above");
-        }
-    }
-    let image = repository_root().join("tests/host/test-image.sh");
-    if !Command::new(&image).stdout(Stdio::null()).status()?.success() {
-        bail!("{} failed: run `tests/host/prepare.sh --docker` first", image.display());
-    }
-    Ok(())
 }

@@ -17,12 +17,12 @@ mod registry;
 mod state;
 mod steps;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
-use skerry_tests::repository_root;
+use skerry_tests::build;
 use tokio::runtime::Runtime;
 
 /// Tests mostly wait: for Docker, for a deadline, for a back-off.
@@ -46,7 +46,7 @@ fn main() -> Result<ExitCode> {
     rustls::crypto::ring::default_provider().install_default().ok().context("the first TLS provider")?;
     let runtime = Arc::new(Runtime::new()?);
     if !arguments.list {
-        build()?;
+        build(&["test-image.sh"])?;
     }
     // Those that take longest first.
     let trials = trials! { runtime;
@@ -68,21 +68,4 @@ fn main() -> Result<ExitCode> {
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(runtime);
     Ok(conclusion.exit_code())
-}
-
-/// Builds what the tests run.
-fn build() -> Result<()> {
-    // Whoever says where the binaries are has built them.
-    if std::env::var_os("SKERRY_BIN_DIR").is_none() {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
-        if !build.status()?.success() {
-            bail!("cargo build failed: see above");
-        }
-    }
-    let image = repository_root().join("tests/host/test-image.sh");
-    if !Command::new(&image).stdout(Stdio::null()).status()?.success() {
-        bail!("{} failed: run `tests/host/prepare.sh --docker` first", image.display());
-    }
-    Ok(())
 }

@@ -33,6 +33,27 @@ pub fn target_dir() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_owned())
 }
 
+/// Builds what tests run, the daemons and images, the latter by their scripts in `tests/host`.
+pub fn build(images: &[&str]) -> Result<()> {
+    // Whoever says where the binaries are has built them.
+    if std::env::var_os("SKERRY_BIN_DIR").is_none() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        // With the tests, as they were built before: other targets can mean other features, and everything once more.
+        build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins", "--tests"]);
+        if !build.status().context("cargo")?.success() {
+            bail!("cargo build failed: see above");
+        }
+    }
+    for image in images {
+        let script = repository_root().join("tests/host").join(image);
+        if !Command::new(&script).stdout(Stdio::null()).status()?.success() {
+            bail!("{} failed: run `make prepare` first", script.display());
+        }
+    }
+    Ok(())
+}
+
 /// The path of a binary of this build.
 pub fn program(binary: &str) -> Result<PathBuf> {
     let path = target_dir()?.join(binary);

@@ -16,7 +16,7 @@ mod wait;
 
 pub use bare_api::BareApi;
 pub use control_plane::{ControlPlane, Plane};
-pub use daemon::{Daemon, free_port, program, repository_root, target_dir};
+pub use daemon::{Daemon, build, free_port, program, repository_root, target_dir};
 pub use docker::{Containers, DockerHost, docker, run as docker_run};
 pub use http::get;
 pub use kubectl::Kubectl;

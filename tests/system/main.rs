@@ -31,12 +31,12 @@ mod telling;
 mod trust;
 mod upgrade;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
-use skerry_tests::{Plane, Site, repository_root};
+use skerry_tests::{Plane, Site, build};
 use tokio::runtime::Runtime;
 
 /// Tests mostly wait; more of them than cores keep a small machine busy.
@@ -52,7 +52,7 @@ fn main() -> Result<ExitCode> {
         Err(_) => Plane::ALL.to_vec(),
     };
     if !arguments.list {
-        build()?;
+        build(&["test-image.sh"])?;
     }
     let mut all = Vec::new();
     for plane in planes {
@@ -105,23 +105,6 @@ fn trials(plane: Plane, site: &Shared, runtime: &Arc<Runtime>) -> Vec<Trial> {
             garbage_ends_that_session_only, the_second_agent_on_a_state_is_refused;
         upgrade: a_new_version_meets_the_controller_before_it_is_trusted;
     }
-}
-
-/// Builds what the tests run.
-fn build() -> Result<()> {
-    // Whoever says where the binaries are has built them.
-    if std::env::var_os("SKERRY_BIN_DIR").is_none() {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
-        if !build.status()?.success() {
-            bail!("cargo build failed: see above");
-        }
-    }
-    let image = repository_root().join("tests/host/test-image.sh");
-    if !Command::new(&image).stdout(std::process::Stdio::null()).status()?.success() {
-        bail!("{} failed: run `tests/host/prepare.sh --docker` first", image.display());
-    }
-    Ok(())
 }
 
 /// The shared site of a trial.

@@ -7,12 +7,12 @@ mod place;
 mod unit;
 mod upgrade;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
-use skerry_tests::repository_root;
+use skerry_tests::build;
 use tokio::runtime::Runtime;
 
 /// Each is a machine that boots.
@@ -34,7 +34,7 @@ fn main() -> Result<ExitCode> {
     arguments.test_threads.get_or_insert(THREADS);
     let runtime = Arc::new(Runtime::new()?);
     if !arguments.list {
-        build()?;
+        build(&["test-image.sh", "systemd-image.sh"])?;
     }
     let trials = trials! { runtime;
         upgrade: a_version_that_does_not_stand_gives_way, a_version_that_keeps_dying_later_goes_back,
@@ -45,23 +45,4 @@ fn main() -> Result<ExitCode> {
             a_stop_and_a_start_touch_no_container, a_killed_agent_is_started_again;
     };
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
-}
-
-/// Builds what the tests run.
-fn build() -> Result<()> {
-    // Whoever says where the binaries are has built them.
-    if std::env::var_os("SKERRY_BIN_DIR").is_none() {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(repository_root()).args(["build", "--quiet", "--workspace", "--bins"]);
-        if !build.status()?.success() {
-            bail!("cargo build failed: see above");
-        }
-    }
-    for script in ["test-image.sh", "systemd-image.sh"] {
-        let script = repository_root().join("tests/host").join(script);
-        if !Command::new(&script).stdout(std::process::Stdio::null()).status()?.success() {
-            bail!("{} failed: run `tests/host/prepare.sh --docker --systemd` first", script.display());
-        }
-    }
-    Ok(())
 }

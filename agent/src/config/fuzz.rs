@@ -11,14 +11,14 @@ controller = "http://127.0.0.1:7443"
 state-dir = "/var/lib/skerry"
 docker-socket = "unix:///var/run/docker.sock"
 manifest-dir = "/etc/skerry/manifests"
-app-names = "namespace"
+app-names = "Namespace"
 log-format = "json"
 log-level = "info"
 [labels]
 site = "hz"
 [policy]
 privileged = true
-[devices."skerry.dev/camera"]
+[devices.camera]
 paths = ["/dev/video0"]
 count = 2
 "#;

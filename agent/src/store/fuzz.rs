@@ -5,9 +5,9 @@ use skerry_proto::caps;
 use skerry_terms::{AppKey, Digest, Generation, Payload, PayloadSet};
 
 use super::local::Local;
-use super::{format, pulled};
 use super::seal::Key;
 use super::state::Stored;
+use super::{format, pulled};
 use crate::fuzz::fuzz;
 
 fn key(name: &str) -> AppKey {
@@ -29,10 +29,7 @@ fn stored() -> Stored {
         images: [("main".parse().expect("a name"), ImageId("sha256:1".into()))].into(),
         before: [ImageId("sha256:2".into())].into(),
     };
-    let notes = Notes {
-        committed: [(key("web"), committed)].into(),
-        failed: [(key("db"), failed)].into(),
-    };
+    let notes = Notes { committed: [(key("web"), committed)].into(), failed: [(key("db"), failed)].into() };
     Stored { held: Some(Held { generation, set: set() }), notes }
 }
 

@@ -16,14 +16,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a crashing container runs.
 const RUN: Duration = Duration::from_secs(1);
 
-/// An app whose readiness is asked for every ten seconds, and whose config is a file.
+/// An app whose readiness is asked for every minute, and whose config is a file.
 fn probed() -> App {
     let mut probed = app("probed", &["busybox:1"], "1");
     let exec = wire::ExecAction { command: vec!["ready".to_owned()] };
     let template = probed.template();
     template.containers[0].readiness_probe = Some(wire::Probe {
         handler: Some(wire::probe::Handler::Exec(exec)),
-        period_seconds: 10,
+        period_seconds: 60,
         timeout_seconds: 1,
         success_threshold: 1,
         failure_threshold: 3,
@@ -32,13 +32,23 @@ fn probed() -> App {
     probed
 }
 
+/// A count or a time that is kept on disk takes a byte more when it is larger; there are a few of them.
+const LONGER_NUMBERS: u64 = 32;
+
 /// What could grow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Footprint {
     tasks: usize,
     containers: usize,
     files: usize,
     bytes: u64,
+}
+
+impl Footprint {
+    fn has_not_grown_to(&self, later: &Self) {
+        let same = (self.tasks, self.containers, self.files) == (later.tasks, later.containers, later.files);
+        assert!(same && self.bytes.abs_diff(later.bytes) <= LONGER_NUMBERS, "{self:?} became {later:?}");
+    }
 }
 
 fn footprint(node: &Node) -> Footprint {
@@ -61,8 +71,8 @@ fn written(path: &Path) -> Option<std::time::SystemTime> {
     path.metadata().and_then(|meta| meta.modified()).ok()
 }
 
-/// Lives on for this long. Every container of web ends `RUN` after its start; says when each was started.
-async fn live(node: &Node, time: Duration, known: &mut BTreeSet<String>) -> Vec<Instant> {
+/// Lives on for this long. Every container of web ends `RUN` after its start, which is seen within a `nap`; says when that was.
+async fn live(node: &Node, time: Duration, nap: Duration, known: &mut BTreeSet<String>) -> Vec<Instant> {
     let end = Instant::now() + time;
     let mut starts = Vec::new();
     while Instant::now() < end {
@@ -73,7 +83,7 @@ async fn live(node: &Node, time: Duration, known: &mut BTreeSet<String>) -> Vec<
                 tokio::time::sleep(RUN).await;
                 node.fake.exit(&name, 1);
             }
-            Some(_) | None => tokio::time::sleep(RUN / 10).await,
+            Some(_) | None => tokio::time::sleep(nap).await,
         }
         node.fake.take_calls();
     }
@@ -86,9 +96,9 @@ async fn a_day_of_crashes_keeps_to_the_cap_and_leaves_nothing_behind() {
         Node::with_state(&held(1, &[app("web", &["busybox:1"], "1"), app("well", &["busybox:1"], "1")]));
     let agent = node.start();
     let mut known = BTreeSet::new();
-    let first = live(&node, HOUR, &mut known).await;
+    let first = live(&node, HOUR, RUN / 10, &mut known).await;
     let after_an_hour = footprint(&node);
-    let starts = live(&node, DAY - HOUR, &mut known).await;
+    let starts = live(&node, DAY - HOUR, RUN / 10, &mut known).await;
     assert!(first.len() > 10, "{}", first.len());
     let gaps: Vec<Duration> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     // What the engine and the look take comes on top, every time anew: it does not add up.
@@ -97,13 +107,9 @@ async fn a_day_of_crashes_keeps_to_the_cap_and_leaves_nothing_behind() {
     assert_eq!(off, None, "not at the cap");
     assert!(gaps.len() > 260, "{}", gaps.len());
     let (looks, before) = (node.fake.looks(), footprint(&node));
-    live(&node, HOUR, &mut known).await;
-    assert_eq!(footprint(&node), before);
-    assert_eq!(before.containers, after_an_hour.containers);
-    assert_eq!(
-        (before.tasks, before.files, before.bytes),
-        (after_an_hour.tasks, after_an_hour.files, after_an_hour.bytes)
-    );
+    live(&node, HOUR, RUN / 10, &mut known).await;
+    after_an_hour.has_not_grown_to(&before);
+    before.has_not_grown_to(&footprint(&node));
     let looks = node.fake.looks() - looks;
     assert!(looks < 12 * 12, "{looks} looks for twelve restarts");
     agent.stop().await;
@@ -122,7 +128,7 @@ async fn a_week_without_the_cloud_costs_no_more_than_a_day() {
         let mut starts = 0;
         for hour in 0..24u32 {
             node.fake.set_sick("ready", (day + hour) % 2 == 1);
-            starts += live(&node, HOUR, &mut known).await.len();
+            starts += live(&node, HOUR, 10 * RUN, &mut known).await.len();
         }
         let stored = written(&node.dir.path().join("desired.bin"));
         days.push((starts, stored, footprint(&node), agent.standings.borrow().len()));
@@ -130,7 +136,8 @@ async fn a_week_without_the_cloud_costs_no_more_than_a_day() {
     let (second, last) = (&days[1], &days[6]);
     assert!(second.0.abs_diff(last.0) <= 1, "restarts: {days:?}");
     assert_eq!(second.1, last.1, "a box at rest writes nothing");
-    assert_eq!((&second.2, second.3), (&last.2, last.3));
+    second.2.has_not_grown_to(&last.2);
+    assert_eq!(second.3, last.3, "standings");
     // It is as well as on the first day.
     node.fake.set_sick("ready", false);
     node.rest().await;

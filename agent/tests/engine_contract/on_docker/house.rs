@@ -187,7 +187,6 @@ spec:
   strategy: {progressDeadlineSeconds: 5}
   template:
     spec:
-      hostNetwork: true
       terminationGracePeriodSeconds: 0
       containers: [{name: main, image: 'NAME', imagePullPolicy: IfNotPresent, command: COMMAND}]
 ";
@@ -211,7 +210,7 @@ async fn after_an_operators_pruning_the_box_still_goes_back_with_no_registry() {
     };
     write("app:1", "[sleep, '9999']");
     let log = fs::File::create(daemon.dir.path().join("agent.log")).expect("made");
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_skerry-agent"))
+    let mut agent = tokio::process::Command::new(env!("CARGO_BIN_EXE_skerry-agent"))
         .args(["run", "--node-name", "house", "--controller", "http://127.0.0.1:1"])
         .arg("--state-dir")
         .arg(daemon.dir.path().join("state"))
@@ -222,6 +221,7 @@ async fn after_an_operators_pruning_the_box_still_goes_back_with_no_registry() {
         .arg("--docker-socket")
         .arg(daemon.socket())
         .stderr(log)
+        .kill_on_drop(true)
         .spawn()
         .expect("it runs");
     let runs = || daemon.cli(&["ps", "-q", "--no-trunc", "--filter", "label=skerry.dev/app=web"]);
@@ -247,7 +247,6 @@ async fn after_an_operators_pruning_the_box_still_goes_back_with_no_registry() {
     let back = runs();
     daemon.cli(&["rm", "-f", &back]);
     until("and again", async || runs().lines().count() == 1 && image_of(&runs()) == good).await;
-    agent.kill().expect("killed");
-    agent.wait().expect("waited for");
+    agent.kill().await.expect("killed");
     daemon.cli(&["rm", "-f", &runs()]);
 }
