@@ -49,13 +49,15 @@ pub async fn a_secret_is_told_nowhere(site: Shared) -> Result<()> {
     // One that says what it knows and ends, so that its last words are told.
     let talks = pod(&container("sh, -c, 'echo last words: $T $0; cat /keys/token; exit 3'"));
     site.kubectl().apply(&app_yaml(&namespace, "talks", &node.name, &talks)).await?;
-    // One that a probe's failure is told of, with what the probe printed.
-    let probed = container("sh, -c, 'exec sleep 9999'").replacen(
-        '{',
-        "{readinessProbe: {exec: {command: [sh, -c, 'echo it is $T; false']}, periodSeconds: 1, timeoutSeconds: 10}, ",
-        1,
-    );
-    site.kubectl().apply(&app_yaml(&namespace, "probed", &node.name, &pod(&probed))).await?;
+    // One that a probe's failure is told of, with what the probe printed; so does its hook.
+    let probed = |seconds: u32| {
+        let hook = "lifecycle: {preStop: {exec: {command: [sh, -c, 'cat /keys/token; false']}}}";
+        let probe = "readinessProbe: {exec: {command: [sh, -c, 'echo it is $T; false']}, periodSeconds: 1, timeoutSeconds: 10}";
+        let container = container(&format!("sh, -c, 'exec sleep {seconds}'"));
+        let with_hook = container.replacen('{', &format!("{{{probe}, {hook}, "), 1);
+        pod(&with_hook).replacen("Seconds: 0", "Seconds: 2", 1)
+    };
+    site.kubectl().apply(&app_yaml(&namespace, "probed", &node.name, &probed(9999))).await?;
     // And one that a registry turns away with this password.
     let registry = Registry::start_private().await?;
     let image = registry.push("tools/app:1").await?;
@@ -84,6 +86,13 @@ pub async fn a_secret_is_told_nowhere(site: Shared) -> Result<()> {
     let main =
         inside.into_iter().find(|(name, _)| name == "main").context("it runs")?.1.id.context("an id")?;
     ensure!(docker_run(&["exec", &main, "cat", "/keys/token"]).await? == token, "another token");
+
+    // Its hook fails, and that is told, too.
+    site.kubectl().apply(&app_yaml(&namespace, "probed", &node.name, &probed(9998))).await?;
+    eventually("the hook has failed", || async {
+        if node.output().contains("FailedPreStopHook") { Ok(()) } else { bail!("nothing is said of it") }
+    })
+    .await?;
 
     nowhere(&site, &node, &namespace, &token).await
 }

@@ -402,7 +402,24 @@ impl ValidApp {
 
     /// What must not be seen in words about this app's containers.
     pub fn secrets(&self) -> Secrets {
-        Secrets::of(self.containers().iter().flat_map(|container| &container.env).map(|var| &var.value))
+        let variables = self.containers().iter().flat_map(|container| &container.env);
+        let of_variables = variables.filter_map(|var| match &var.value {
+            EnvValue::Secret(Sensitive(value)) => Some(value.as_str()),
+            EnvValue::Literal(_) | EnvValue::Resolved(_) | EnvValue::HostIp | EnvValue::PodIp => None,
+        });
+        let files = self.volumes.values().filter_map(|volume| match volume {
+            Volume::Files { secret: true, files } => Some(files),
+            Volume::Files { secret: false, .. }
+            | Volume::EmptyDir
+            | Volume::Memory { .. }
+            | Volume::HostPath { .. }
+            | Volume::Local { .. } => None,
+        });
+        let of_files =
+            files.flatten().filter_map(|file| Some(str::from_utf8(&file.content).ok()?.trim_end()));
+        let of_registries =
+            self.registry_auths.iter().flat_map(|auth| [&auth.password.0, &auth.identity_token.0]);
+        Secrets::of(of_variables.chain(of_files).chain(of_registries.map(String::as_str)))
     }
 
     /// Init containers and sidecars first, then the main ones, each in the order of the spec.

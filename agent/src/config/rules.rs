@@ -15,7 +15,7 @@ use crate::housekeeper::Rules;
 /// Where volumes lie that must not reach a disk.
 const RUN_FOLDERS: [&str; 2] = ["/run/skerry", "/dev/shm/skerry"];
 
-/// `[policy]`. What is not given is denied, but for the network of the box.
+/// `[policy]`. What is not given is denied.
 #[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct GivenPolicy {

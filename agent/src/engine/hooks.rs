@@ -24,7 +24,14 @@ const GRACE_MIN: Duration = Duration::from_secs(2);
 
 /// Runs a hook of a container, by name or id.
 pub(super) async fn run(docker: &Docker, container: &str, hook: &Hook) -> Result<(), EngineError> {
-    run_within(docker, container, hook, POST_START_MAX).await
+    run_within(docker, container, hook, POST_START_MAX, Quote::Yes).await
+}
+
+/// Whether an error quotes what a command printed, which may be a Secret: only where somebody takes those out before it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    Yes,
+    No,
 }
 
 async fn run_within(
@@ -32,6 +39,7 @@ async fn run_within(
     container: &str,
     hook: &Hook,
     bound: Duration,
+    quote: Quote,
 ) -> Result<(), EngineError> {
     match hook {
         Hook::Exec { command } => {
@@ -39,6 +47,9 @@ async fn run_within(
             let words = caps::truncate(ran.output.trim_end(), caps::MESSAGE_MAX);
             match ran.exit_code {
                 0 => Ok(()),
+                code if quote == Quote::No => Err(EngineError::Refused {
+                    message: format!("Exec lifecycle hook failed - error: command exited with {code}"),
+                }),
                 code => Err(EngineError::Refused {
                     message: format!(
                         "Exec lifecycle hook ({command:?}) failed - error: command exited with {code}, message: {words:?}"
@@ -151,7 +162,7 @@ async fn pre_stop(docker: &Docker, client: &bollard::Docker, id: &ContainerId, h
     info!("preStop container={id}");
     let ended = async { std::pin::pin!(client.wait_container(&id.0, None)).next().await };
     let failed = tokio::select! {
-        ran = tokio::time::timeout(grace, run_within(docker, &id.0, &hook, grace)) => match ran {
+        ran = tokio::time::timeout(grace, run_within(docker, &id.0, &hook, grace, Quote::No)) => match ran {
             Ok(Ok(())) => return,
             Ok(Err(EngineError::TimedOut { .. })) | Err(_) => "it took all of the grace period".to_owned(),
             Ok(Err(error)) => error.to_string(),

@@ -1,6 +1,8 @@
 //! Between the supervisor and the task that runs the probes: which are to run, and what their verdicts lead to.
 
-use skerry_agent_core::{ContainerId, Observed, ProbeKind, probe_tasks};
+use skerry_agent_core::{
+    ContainerId, DesiredApp, Observed, ObservedContainer, ProbeKind, ProbeVerdict, probe_tasks,
+};
 use tracing::{debug, info, warn};
 
 use super::Supervisor;
@@ -28,6 +30,8 @@ impl<E: Engine> Supervisor<E> {
         if !self.probing.borrow().contains_key(&(id.clone(), kind)) {
             return;
         }
+        // A probe may print whatever the container knows.
+        let verdict = ProbeVerdict { message: self.without_secrets(&id, &verdict.message), ..verdict };
         let before = self.memory.probe(&id, kind).map(|verdict| verdict.ok);
         let (container, question) = (self.name_of(&id), question(kind));
         match (verdict.ok, before) {
@@ -39,12 +43,23 @@ impl<E: Engine> Supervisor<E> {
         self.report_due = true;
     }
 
+    fn without_secrets(&self, id: &ContainerId, message: &str) -> String {
+        let owner = self.found(id).and_then(ObservedContainer::ownership);
+        match owner.and_then(|owner| self.desired.as_ref()?.apps.get(&owner.app)) {
+            Some(DesiredApp::Valid(app)) => app.secrets().hide(message),
+            Some(DesiredApp::Unsupported { .. } | DesiredApp::Refused { .. }) | None => message.to_owned(),
+        }
+    }
+
     fn name_of(&self, id: &ContainerId) -> String {
-        let found = match &self.observed {
+        self.found(id).map_or_else(|| id.to_string(), |container| container.name.clone())
+    }
+
+    fn found(&self, id: &ContainerId) -> Option<&ObservedContainer> {
+        match &self.observed {
             Some(Observed::Known(world)) => world.containers.get(id),
             Some(Observed::Unknown { .. }) | None => None,
-        };
-        found.map_or_else(|| id.to_string(), |container| container.name.clone())
+        }
     }
 }
 

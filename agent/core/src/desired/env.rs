@@ -37,20 +37,17 @@ pub struct Secrets(Vec<Sensitive>);
 
 /// A shorter value is in every other text by chance, and whoever knows that it was hidden knows it.
 const SECRET_MIN: usize = 4;
+/// A longer file is no password and no token, and nobody prints it as a whole.
+const SECRET_MAX: usize = 4096;
 
 impl Secrets {
-    pub(super) fn of<'a>(values: impl IntoIterator<Item = &'a EnvValue>) -> Self {
-        let secret = |value: &EnvValue| match value {
-            EnvValue::Secret(value) if value.0.len() >= SECRET_MIN => Some(value.clone()),
-            EnvValue::Secret(_)
-            | EnvValue::Literal(_)
-            | EnvValue::Resolved(_)
-            | EnvValue::HostIp
-            | EnvValue::PodIp => None,
-        };
-        let mut secrets: Vec<Sensitive> = values.into_iter().filter_map(secret).collect();
+    pub(super) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let fits = |value: &&str| (SECRET_MIN..=SECRET_MAX).contains(&value.len());
+        let mut secrets: Vec<Sensitive> =
+            values.into_iter().filter(fits).map(|value| Sensitive(value.to_owned())).collect();
         // One may be a part of another.
         secrets.sort_by_key(|value| std::cmp::Reverse(value.0.len()));
+        secrets.dedup();
         Self(secrets)
     }
 
@@ -75,15 +72,7 @@ mod tests {
 
     #[test]
     fn values_of_secrets_are_hidden_as_they_are_and_quoted() {
-        let secret = |value: &str| EnvValue::Secret(Sensitive(value.to_owned()));
-        let values = [
-            secret("hunter22"),
-            secret("hunter22-long"),
-            secret("a\"b\nc"),
-            secret("abc"),
-            EnvValue::Literal("exec".into()),
-        ];
-        let secrets = Secrets::of(&values);
+        let secrets = Secrets::of(["hunter22", "hunter22-long", "a\"b\nc", "abc"]);
         for (text, hidden) in [
             ("exec: \"/hunter22/nope\": no such file", "exec: \"/***/nope\": no such file"),
             ("hunter22-long, hunter22", "***, ***"),
