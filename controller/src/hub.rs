@@ -48,6 +48,8 @@ use timers::Timers;
 const BACK_GRACE: Duration = Duration::from_secs(5);
 /// After a start, how long nodes may take that were connected to the controller before: agents wait up to 30 s between tries.
 const START_GRACE: Duration = Duration::from_secs(60);
+/// When the queue of Events is full, what is said of floods waits so long.
+const SUMMARY_RETRY: Duration = Duration::from_secs(10);
 /// Events taken in before what follows from them is done: bounds the delay of the first by the work of the rest.
 const BATCH: usize = 256;
 const LIMITS: SetLimits = SetLimits { apps: caps::APPS_MAX, bytes: caps::SET_MAX };
@@ -188,7 +190,12 @@ impl Hub {
             Event::ConfigRead(answer) => self.apply_config_read(answer),
             Event::Session(message) => self.apply_session(message),
             Event::Written(written) => self.apply_written(written),
-            Event::Replicas(replicas) => self.replicas = replicas,
+            Event::Replicas(replicas) => {
+                // Of this one's own predecessor is known what its Lease said before this one renewed it.
+                let own = self.replicas.remove_entry(&self.out.replica);
+                self.replicas = replicas;
+                self.replicas.extend(own);
+            }
             Event::Due => self.apply_due(),
             Event::Stop => self.end_all_sessions(),
         }

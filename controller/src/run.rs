@@ -87,14 +87,14 @@ pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
     let flushed = CancellationToken::new();
     let writer =
         tokio::spawn(k8s::run_writes(client.clone(), writes, written_tx, metrics.clone(), flushed.clone()));
-    tokio::spawn(k8s::publish(client.clone(), replica.clone(), notices, metrics.clone()));
+    let publisher = tokio::spawn(k8s::publish(client.clone(), replica.clone(), notices, metrics.clone()));
 
     tokio::select! {
         epoch = k8s::epoch(&client) => {
             info!("cluster {}", epoch?);
             readiness.set(Part::Cluster, true);
             // Before nodes are seen: until when an earlier replica kept their statuses, its Lease tells.
-            let replicas = k8s::replicas(&client).await;
+            let replicas = k8s::replicas(&client).await.unwrap_or_default();
             // The hub may have ended already.
             let _ = cluster_tx.send(Event::Replicas(replicas)).await;
             tokio::spawn(k8s::keep_lease(client.clone(), replica.clone(), cluster_tx.clone()));
@@ -109,8 +109,14 @@ pub async fn replica(client: kube::Client, doors: Doors) -> anyhow::Result<()> {
     hub.await.context("the hub ended")?;
     door.await.context("the session server ended")?.context("failed to serve agents")?;
     flushed.cancel();
-    if tokio::time::timeout(FLUSH, writer).await.is_err() {
+    // The hub is gone, and with it whoever gives them more to do.
+    let (written, published) =
+        tokio::join!(tokio::time::timeout(FLUSH, writer), tokio::time::timeout(FLUSH, publisher));
+    if written.is_err() {
         warn!("some statuses were not written within {} s", FLUSH.as_secs());
+    }
+    if published.is_err() {
+        warn!("some Events were not published within {} s", FLUSH.as_secs());
     }
     ops.abort();
     info!("stopped");

@@ -23,8 +23,10 @@ pub const FAILURES_MAX: usize = 20;
 pub const NOT_PLACEABLE_MAX: usize = 20;
 pub const UNKNOWN_MAX: usize = 20;
 pub const STALLED_MAX: usize = 20;
-/// A message about one node that is away or stalled, in characters: there are as many as of the lists together.
-const WORDS_MAX: usize = 256;
+/// A message about one node that is away, in characters: there are many of them.
+const UNKNOWN_WORDS_MAX: usize = 256;
+/// The same of one that is stalled, which ends with what to do.
+const STALLED_WORDS_MAX: usize = 1024;
 /// Most nodes, or wrong fields, that a message names.
 const NAMED_MAX: usize = 3;
 
@@ -132,6 +134,7 @@ fn sort_conditions(conditions: &mut [Condition]) {
 #[derive(Debug)]
 struct View<'a> {
     name: &'a NodeName,
+    connected: bool,
     report: Option<&'a AppReport>,
     last_seen: Option<&'a Time>,
     stall: Option<&'a Stall>,
@@ -170,6 +173,7 @@ impl<'a> View<'a> {
         };
         Self {
             name: node.name,
+            connected: node.connected,
             report: node.report,
             last_seen: node.last_seen,
             stall: node.stall,
@@ -267,11 +271,15 @@ fn unknown(views: &[View<'_>]) -> (Vec<NodeUnknown>, usize) {
     let entry = |view: &View<'_>| NodeUnknown {
         node: view.name.to_string(),
         since: since(view),
-        reason: match view.last_seen {
-            Some(_) => reasons::NODE_UNREACHABLE.to_owned(),
-            None => view.reason().to_owned(),
+        reason: match view.connected {
+            false => reasons::NODE_UNREACHABLE.to_owned(),
+            true => view.reason().to_owned(),
         },
-        message: words(view.report.map_or("", |report| report.message.as_str())),
+        message: match (view.report, view.last_seen, view.connected) {
+            (Some(report), _, _) => words(&report.message, UNKNOWN_WORDS_MAX),
+            (None, None, false) => "never seen".to_owned(),
+            (None, _, _) => String::new(),
+        },
     };
     let mut away: Vec<_> =
         views.iter().filter(|view| view.standing == Standing::Unknown).map(entry).collect();
@@ -289,15 +297,18 @@ fn stalled(views: &[View<'_>]) -> (Vec<NodeStalled>, usize) {
     let entry = |view: &View<'_>| {
         let Stall { reason, message } = view.stall?;
         let (node, reason) = (view.name.to_string(), (*reason).to_owned());
-        Some(NodeStalled { node, reason, message: words(message) })
+        Some(NodeStalled { node, reason, message: words(message, STALLED_WORDS_MAX) })
     };
     let mut stalled = views.iter().filter_map(entry);
     let shown: Vec<_> = stalled.by_ref().take(STALLED_MAX).collect();
     (shown, stalled.count())
 }
 
-fn words(message: &str) -> String {
-    message.chars().take(WORDS_MAX).collect()
+fn words(message: &str, most: usize) -> String {
+    match message.char_indices().nth(most - 1) {
+        Some((end, last)) if end + last.len_utf8() < message.len() => format!("{}…", &message[..end]),
+        Some(_) | None => message.to_owned(),
+    }
 }
 
 /// A node that the app selects and that cannot have it.

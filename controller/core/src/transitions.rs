@@ -7,7 +7,7 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use skerry_terms::{AppKey, NodeName, Phase};
+use skerry_terms::{AppKey, NodeName, Phase, reasons};
 
 use crate::session::Monotonic;
 
@@ -86,10 +86,19 @@ pub struct Shown {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {
     pub shown: Vec<Shown>,
-    /// How many would have been shown if there was room, and when the first and the last of them happened.
-    pub withheld: Option<(usize, i64, i64)>,
+    /// How many would have been shown if there was room.
+    pub withheld: usize,
     /// How many there were that had not come before.
     pub new: usize,
+}
+
+/// Transitions that have no Event of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Withheld {
+    count: u64,
+    /// When the first and the last of them happened.
+    first: i64,
+    last: i64,
 }
 
 /// What is remembered of one node.
@@ -100,6 +109,11 @@ pub struct Ledger {
     warned: BTreeSet<(Option<AppKey>, String)>,
     /// When the whole burst is free again. Absent before the first.
     rested: Option<Monotonic>,
+    /// What is to be said when there is room: of a flood that was cut, and of what the box had no room for.
+    withheld: Option<Withheld>,
+    dropped: u64,
+    /// Summaries that were told, each an Event of its own.
+    told: u64,
 }
 
 impl Ledger {
@@ -123,8 +137,11 @@ impl Ledger {
             if self.has_room(now) {
                 taken.shown.push(shown(node, *run, item, &times, wall));
             } else {
-                let (count, from, _) = taken.withheld.unwrap_or((0, times.first, times.last));
-                taken.withheld = Some((count + 1, from, times.last));
+                let Withheld { count, first, last } =
+                    self.withheld.unwrap_or(Withheld { count: 0, first: times.first, last: times.last });
+                let (first, last) = (first.min(times.first), last.max(times.last));
+                self.withheld = Some(Withheld { count: count.saturating_add(1), first, last });
+                taken.withheld += 1;
             }
         }
         self.runs.push_back((*run, upto));
@@ -132,6 +149,53 @@ impl Ledger {
             self.runs.pop_front();
         }
         taken
+    }
+
+    /// So many gave way on the box for want of room, beside those that were said already.
+    pub fn dropped(&mut self, count: u64) {
+        self.dropped = self.dropped.saturating_add(count);
+    }
+
+    /// What is to be said of floods, as far as there is room. `wall` is the controller's time in milliseconds since 1970.
+    pub fn summaries(&mut self, wall: i64, now: Monotonic) -> Vec<Shown> {
+        let mut all = Vec::new();
+        if self.withheld.is_some()
+            && self.has_room(now)
+            && let Some(Withheld { count, first, last }) = self.withheld.take()
+        {
+            let (from, to) = (time(first), time(last));
+            let note = format!("{count} more things happened from {from} to {to} than are shown as Events");
+            all.push(self.summary(reasons::MORE_HAPPENED, note, false, first, last));
+        }
+        if self.dropped > 0 && self.has_room(now) {
+            let count = std::mem::take(&mut self.dropped);
+            let note = format!(
+                "{count} things that happened while the box could not tell did not fit what it keeps"
+            );
+            all.push(self.summary(reasons::TRANSITIONS_DROPPED, note, true, wall, wall));
+        }
+        all
+    }
+
+    /// When there is room for what is to be said of floods. Absent while nothing is.
+    pub fn wake_at(&self) -> Option<Monotonic> {
+        let waits = self.withheld.is_some() || self.dropped > 0;
+        waits.then(|| self.rested.unwrap_or_default().saturating_sub(INTERVAL * (BURST - 1)))
+    }
+
+    fn summary(&mut self, reason: &str, note: String, warning: bool, first: i64, last: i64) -> Shown {
+        self.told += 1;
+        Shown {
+            subject: Subject::Node(String::new()),
+            uid: String::new(),
+            reason: reason.to_owned(),
+            note,
+            warning,
+            count: 1,
+            first,
+            last,
+            id: format!("{last:x}-{}-{}", self.told, reason.to_ascii_lowercase()),
+        }
     }
 
     /// What goes well at once is in the status: a rollout over a whole fleet must not cost an Event per node. What somebody should look at
@@ -239,7 +303,7 @@ fn shown(node: &NodeName, run: u64, item: &Transition, times: &Times, wall: i64)
 }
 
 /// RFC 3339, to the second.
-pub fn time(millis: i64) -> String {
+fn time(millis: i64) -> String {
     let stamp = k8s_openapi::jiff::Timestamp::from_second(millis.div_euclid(1000)).unwrap_or_default();
     stamp.to_string()
 }

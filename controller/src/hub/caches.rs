@@ -122,6 +122,11 @@ impl Caches {
         news
     }
 
+    /// Whether a kind was listed once.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.at.contains_key(&kind)
+    }
+
     /// Where the caches stand. Absent until all of them are filled, from one cluster.
     pub fn generation(&self) -> Option<Generation> {
         let apps = self.at.get(&Kind::Apps)?;

@@ -129,7 +129,7 @@ impl Hub {
         if let (true, Some(live)) = (is_new, &entry.live) {
             // The agent came before the object was seen. What it said holds; the rest is what an earlier controller wrote, unless
             // the agent has said already that this is all.
-            for (key, report) in recalled.apps {
+            for (key, report) in recalled.apps.clone() {
                 if live.full_report != FullReport::Complete
                     && let Entry::Vacant(vacant) = entry.state.apps.entry(key.clone())
                 {
@@ -140,7 +140,22 @@ impl Hub {
                 }
             }
             entry.state.transitions_dropped = recalled.transitions_dropped;
-            stall = recalled.stall;
+            stall.clone_from(&recalled.stall);
+        }
+        let replicas = &self.replicas;
+        let of_another = |state: &NodeState| match &state.link {
+            Link::Connected(session) if session.replica != self.out.replica => {
+                replicas.get(&session.replica).is_some_and(|replica| replica.is_alive)
+            }
+            Link::Connected(_) | Link::Away(_) => false,
+        };
+        let mut expected = false;
+        // While another replica that is alive has the session, what that one writes is the truth, and nothing here is.
+        if !is_new && entry.live.is_none() && (of_another(&recalled) || of_another(&entry.state)) {
+            self.dirty_apps.extend(entry.state.apps.keys().chain(recalled.apps.keys()).cloned());
+            expected = recalled.is_connected();
+            entry.state = recalled;
+            entry.unconfirmed.clear();
         }
         let created = meta.creation_timestamp.map_or(0, |time| time.0.as_second());
         let new_labels = meta.labels.unwrap_or_default();
@@ -164,6 +179,9 @@ impl Hub {
             Err(error) => warn!("node={name} its spec cannot be read and stays as it was: {error}"),
         }
         self.dirty_nodes.insert(name.clone());
+        if expected {
+            self.timers.arm_once(Timer::Away(name.clone()), Instant::now() + START_GRACE);
+        }
         if is_new && entry.live.is_some() && !was_connected {
             self.out.connected(&name, &object_uid);
         }
@@ -193,7 +211,7 @@ impl Hub {
             return;
         };
         for timer in
-            [Timer::Away(name.clone()), Timer::Session(name.clone()), Timer::NodeStatus(name.clone())]
+            [Timer::Away, Timer::Session, Timer::NodeStatus, Timer::Summary].map(|of| of(name.clone()))
         {
             self.timers.disarm(&timer);
         }

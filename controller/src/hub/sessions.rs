@@ -159,8 +159,9 @@ impl Hub {
                     }
                     entry.state.stall = stall;
                     self.dirty_nodes.insert(name.clone());
-                    // Each of its apps names it.
+                    // Each of its apps names it, also one that cannot get there.
                     self.dirty_apps.extend(entry.state.apps.keys().cloned());
+                    self.dirty_apps.extend(self.board.on_node(name).map(|(key, _)| key.clone()));
                     continue;
                 }
                 Effect::WakeAt(at) => {

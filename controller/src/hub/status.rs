@@ -215,6 +215,7 @@ impl Hub {
                 }
                 Timer::NodeStatus(name) => self.settle_node(&name, true),
                 Timer::AppStatus(key) => self.settle_app(&key, true),
+                Timer::Summary(name) => self.summarize(&name),
             }
         }
     }

@@ -15,6 +15,8 @@ pub enum Timer {
     /// A change of the status has lasted.
     NodeStatus(NodeName),
     AppStatus(AppKey),
+    /// There is room for what is to be said of a flood of what the node told.
+    Summary(NodeName),
 }
 
 /// Armed timers by their time.

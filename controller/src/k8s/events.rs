@@ -1,4 +1,5 @@
-//! Kubernetes Events on transitions. They are a courtesy: what does not fit the queue is dropped and counted.
+//! Kubernetes Events on transitions. Those of the controller itself are a courtesy: what does not fit the queue, or is not taken, is dropped and
+//! counted. What a box told was acknowledged, so it is tried until the API server has answered for good.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events;
@@ -10,12 +11,13 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
 use skerry_api::{EdgeApp, EdgeNode};
 use skerry_proto::caps;
-use skerry_terms::{AppKey, NodeName};
+use skerry_terms::{AppKey, Chain, NodeName};
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::write::{Failure, classify};
+use crate::delay;
 use crate::metrics::Metrics;
-use skerry_terms::Chain;
 
 /// Events that wait: a burst of a fleet, not its whole history.
 const QUEUE: usize = 256;
@@ -110,7 +112,7 @@ pub async fn publish(client: Client, replica: String, mut notices: mpsc::Receive
         let event = Event { type_, action: reason.clone(), reason, note: Some(note), secondary: None };
         let published = match happened {
             None => recorder.publish(&event, &reference(about)).await,
-            Some(happened) => create(&client, &reporter, event, reference(about), happened).await,
+            Some(happened) => create(&client, told(&reporter, event, reference(about), happened)).await,
         };
         if let Err(error) = published {
             metrics.events_dropped.inc();
@@ -119,23 +121,46 @@ pub async fn publish(client: Client, replica: String, mut notices: mpsc::Receive
     }
 }
 
+/// Tries until the server has answered for good.
+async fn create(client: &Client, event: events::v1::Event) -> kube::Result<()> {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<events::v1::Event> = Api::namespaced(client.clone(), namespace);
+    let mut failures = 0;
+    loop {
+        let error = match api.create(&PostParams::default(), &event).await {
+            Ok(_) => return Ok(()),
+            // It was told before, to this controller or to one before it.
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            Err(error) => error,
+        };
+        match classify(&error) {
+            Failure::Moot | Failure::Refused => return Err(error),
+            Failure::Passing => {}
+        }
+        failures += 1;
+        if failures == 1 {
+            warn!("failed to publish what a box told, trying again: {}", Chain(&error));
+        }
+        tokio::time::sleep(delay::before_retry(failures)).await;
+    }
+}
+
 /// An Event with a time of its own, which the recorder does not know.
-async fn create(
-    client: &Client,
+fn told(
     reporter: &Reporter,
     event: Event,
     regarding: ObjectReference,
     happened: Happened,
-) -> kube::Result<()> {
+) -> events::v1::Event {
     let Happened { id, first, last, count } = happened;
     let moment = |millis| MicroTime(Timestamp::from_millisecond(millis).unwrap_or_default());
     let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
     let name = regarding.name.clone().unwrap_or_default();
     let kept: String = name.chars().take(NAME_KEPT).collect();
-    let object = events::v1::Event {
+    events::v1::Event {
         metadata: ObjectMeta {
             name: Some(format!("{}.{id}", kept.trim_end_matches(['.', '-']))),
-            namespace: Some(namespace.clone()),
+            namespace: Some(namespace),
             ..ObjectMeta::default()
         },
         action: Some(event.action),
@@ -154,12 +179,6 @@ async fn create(
         reporting_controller: Some(reporter.controller.clone()),
         reporting_instance: reporter.instance.clone(),
         ..events::v1::Event::default()
-    };
-    let api: Api<events::v1::Event> = Api::namespaced(client.clone(), &namespace);
-    match api.create(&PostParams::default(), &object).await {
-        // It was told before, to this controller or to one before it.
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        created => created.map(drop),
     }
 }
 

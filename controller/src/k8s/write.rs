@@ -186,7 +186,7 @@ struct Writer {
 }
 
 /// What a failed write means.
-enum Failure {
+pub(super) enum Failure {
     /// The object is not there, or is another one by now: nothing to write to. For a creation: it is there already.
     Moot,
     /// The server will not take it however often it is asked.
@@ -267,7 +267,7 @@ fn body(resource: &ApiResource, name: &str, uid: &str, status: &impl serde::Seri
     })
 }
 
-fn classify(error: &kube::Error) -> Failure {
+pub(super) fn classify(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else {
         // No answer: the connection, or what stands between.
         return Failure::Passing;

@@ -1,5 +1,5 @@
 //! `/openapi/v3`: the index and the documents. Those of the built-in groups are static text; those of CRDs' groups are generated
-//! once, as the real server does it, and kept as text. There is no `/openapi/v2`: no client of the matrix needs it.
+//! once, as the real server does it, and kept as text. `/openapi/v2` is empty: kubectl wants one before it takes a `kind: List`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -117,12 +117,26 @@ fn a_box_that_was_away_for_weeks_does_not_flood_the_api() {
     for chunk in items.chunks(64) {
         let taken = ledger.take(&node(), &batch(1, chunk.to_vec()), NOON, Duration::ZERO);
         shown += taken.shown.len();
-        withheld += taken.withheld.map_or(0, |(count, from, to)| {
-            assert!(from <= to);
-            count
-        });
+        withheld += taken.withheld;
+        ledger.dropped(1);
+        assert_eq!(ledger.summaries(NOON, Duration::ZERO), [], "that has its pace, too");
     }
     assert_eq!((shown, withheld), (50, 950));
+    let wake = ledger.wake_at().expect("there is something to say");
+    assert_eq!(wake, INTERVAL);
+    let said = |ledger: &mut Ledger, now| {
+        let said = ledger.summaries(NOON, now);
+        said.into_iter().map(|shown| (shown.reason, shown.note)).collect::<Vec<_>>()
+    };
+    let [(reason, note)] = &said(&mut ledger, wake)[..] else { panic!("one at a time") };
+    assert_eq!(reason, "MoreHappened");
+    assert!(note.starts_with("950 more things happened from 2027-01-15T07:59:"), "{note}");
+    let wake = ledger.wake_at().expect("the other");
+    let [(reason, note)] = &said(&mut ledger, wake)[..] else { panic!("one at a time") };
+    assert_eq!(reason, "TransitionsDropped");
+    assert!(note.starts_with("16 things that happened"), "{note}");
+    assert_eq!((ledger.wake_at(), said(&mut ledger, INTERVAL * 99)), (None, Vec::new()));
+    let mut ledger = Ledger { rested: Some(INTERVAL * BURST), ..Ledger::default() };
     let later = |ledger: &mut Ledger, n, minutes: u64| {
         let items = (n..n + 64).map(|n| item(n, "Error", true, NOON, None)).collect();
         ledger.take(&node(), &batch(1, items), NOON, Duration::from_secs(60 * minutes)).shown.len()

@@ -51,6 +51,7 @@ fn reasons_of(notices: &[Notice]) -> Vec<&str> {
 #[tokio::test(start_paused = true)]
 async fn what_a_box_tells_becomes_an_event_once_and_is_acknowledged_each_time() {
     let (mut bench, mut agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
     bench.notices.try_iter();
     for _ in 0..2 {
         bench.said(&agent, Said::Transitions(batch(1..=3)));
@@ -102,18 +103,48 @@ async fn what_the_queue_of_events_has_no_room_for_is_not_acknowledged() {
 async fn a_flood_is_cut_and_said_and_what_a_box_lost_is_in_its_status() {
     let (mut bench, agent) = Bench::with_node("box-1");
     bench.notices.try_iter();
-    let mut last = Vec::new();
     for first in [1, 65] {
         bench.said(&agent, Said::Transitions(Batch { dropped: 7, ..batch(first..=first + 63) }));
-        last = bench.notices.try_iter();
     }
-    assert_eq!(reasons_of(&last), ["MoreHappened"]);
-    assert!(last[0].note.starts_with("64 more things happened"), "{}", last[0].note);
+    assert_eq!(bench.notices.try_iter().len(), 50);
+    bench.pass(Duration::from_secs(20)).await;
+    let last = bench.notices.try_iter();
+    assert_eq!(reasons_of(&last), ["MoreHappened", "TransitionsDropped"]);
+    assert!(last[0].note.starts_with("78 more things happened"), "{}", last[0].note);
+    assert!(last[1].note.starts_with("7 things that happened"), "{}", last[1].note);
     bench.serve_api();
     bench.pass(Duration::from_secs(60)).await;
     bench.serve_api();
     assert_eq!(bench.node_status("box-1").transitions_dropped, Some(7));
     assert_eq!(NodeState::recall(&bench.node_status("box-1")).transitions_dropped, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_box_has_no_say_about_what_is_not_on_it() {
+    let (mut bench, agent) = Bench::with_node("box-1");
+    bench.apply_app("web", "u1", spec("x:1"));
+    bench.notices.try_iter();
+    let foreign = AppKey::new("kube-system", "x").expect("a key");
+    let told = [(key("web"), "u1"), (key("web"), ""), (key("web"), "u0"), (foreign, "u1")];
+    let items = (1..).zip(told).map(|(n, (app, uid))| Transition {
+        uid: uid.to_owned(),
+        ..transition(n, Subject::App(app), "Error")
+    });
+    bench.said(&agent, Said::Transitions(Batch { run: 9, items: items.collect(), ..Batch::default() }));
+    let about = |notice: Notice| match notice.about {
+        About::App(app, uid) => format!("{app} {uid}"),
+        About::Node(node, _) => format!("{node}: {}", notice.note),
+    };
+    let about: Vec<String> = bench.notices.try_iter().into_iter().map(about).collect();
+    assert_eq!(
+        about,
+        [
+            "default/web u1",
+            "default/web u1",
+            "box-1: default/web: box-1: words",
+            "box-1: kube-system/x: box-1: words"
+        ]
+    );
 }
 
 fn at(second: i64) -> Time {
@@ -154,6 +185,14 @@ async fn a_node_of_another_replica_that_is_alive_is_left_to_it() {
         bench.serve_api();
     }
     assert!(bench.node_status("box-1").session.is_some());
+    // What it writes is taken over, and not written over.
+    let session = SessionInfo { replica: "other".to_owned(), since: at(2) };
+    let news =
+        EdgeNodeStatus { session: Some(session), transitions_dropped: Some(3), ..bench.node_status("box-1") };
+    bench.tell_node("box-1", news.clone());
+    bench.pass(START_GRACE).await;
+    bench.serve_api();
+    assert_eq!(bench.node_status("box-1"), news);
     bench.event(leases(false, 5500));
     bench.pass(START_GRACE).await;
     bench.serve_api();
