@@ -7,6 +7,7 @@ use super::probes::{Health, health};
 use crate::unit::{Unit, units};
 use crate::{
     ContainerId, ContainerState, Kind, Memory, Monotonic, ObservedContainer, Ownership, Role, ValidApp,
+    WallMillis,
 };
 
 /// One of the app's containers on the box.
@@ -49,7 +50,8 @@ pub(super) struct Stale<'a> {
 pub(super) struct Sorted<'a> {
     pub units: Vec<Stood<'a>>,
     pub stale: Vec<Stale<'a>>,
-    /// A main container of this spec was started in this sandbox: what comes before the main ones has had its turn.
+    /// A main container of this spec was started in this sandbox, and runs or was the last to run: what comes before the main ones has had its
+    /// turn.
     pub initialized: bool,
 }
 
@@ -107,7 +109,9 @@ pub(super) fn sort<'a>(
     let mut initialized = false;
     let mut kept: Vec<&ContainerId> = Vec::new();
     let mut stood: Vec<Stood<'a>> = Vec::new();
-    for unit in units(app) {
+    let units = units(app);
+    let others_since = others_since(&units, containers);
+    for unit in units {
         let candidates: Vec<Found<'a>> = containers
             .iter()
             .filter_map(|(id, container)| {
@@ -121,9 +125,13 @@ pub(super) fn sort<'a>(
             .collect();
         let member = app.joins_sandbox() && unit.role != Role::Sandbox;
         let in_place = |found: &Found<'_>| !member || lives_in(memory, *found, sandbox);
-        let was_started = |found: &Found<'_>| found.container.state.started_at().is_some();
+        // What another spec has prepared since is not what this one's prepared.
+        let was_last = |found: &Found<'_>| {
+            let state = &found.container.state;
+            state.started_at().is_some() && (state.is_alive() || state.started_at() >= others_since)
+        };
         initialized |=
-            unit.is(Kind::Main) && candidates.iter().any(|found| was_started(found) && in_place(found));
+            unit.is(Kind::Main) && candidates.iter().any(|found| was_last(found) && in_place(found));
         let standing = stand(memory, app, &unit, &candidates, in_place);
         match standing {
             Standing::Serving(found) | Standing::Created(found) => {
@@ -158,6 +166,16 @@ pub(super) fn sort<'a>(
     });
     sorted.stale = stale.collect();
     sorted
+}
+
+/// When a container of another spec of the app was started last.
+fn others_since(units: &[Unit<'_>], containers: &[(&ContainerId, &ObservedContainer)]) -> Option<WallMillis> {
+    let is_other = |owner: &Ownership| {
+        let same = |unit: &Unit<'_>| unit.role == owner.role && owner.hash.as_ref() == Some(&unit.hash);
+        owner.role != Role::Sandbox && !units.iter().any(same)
+    };
+    let others = containers.iter().filter(|(_, container)| container.ownership().is_some_and(is_other));
+    others.filter_map(|(_, container)| container.state.started_at()).max()
 }
 
 fn stand<'a>(

@@ -1,5 +1,7 @@
 //! Init containers and sidecars.
 
+use std::time::Duration;
+
 use skerry_terms::{Phase, reasons};
 
 use super::model::{Life, Site};
@@ -111,6 +113,31 @@ fn a_changed_init_container_stops_the_main_ones_before_it_runs() {
     assert_eq!(shape(&first.actions), "CXSRR");
     assert_eq!(runs(&site), [] as [&str; 0]);
     settle(&mut site, &want, &mut memory);
+    assert_eq!(runs(&site), ["main"]);
+}
+
+#[test]
+fn what_another_revision_has_prepared_since_is_prepared_again_for_the_way_back() {
+    let (mut site, mut memory) = (Site::at(100), Memory::default());
+    site.lives.insert("one".into(), Life::Ends(0));
+    let key = app_key("web");
+    let good = always(vec![init("one"), main()]);
+    settle(&mut site, &good, &mut memory);
+    let main_id = site.living(&key)[&role("main")].clone();
+    let good_main = site.world.containers[&main_id].clone();
+    site.now = site.now.after(Duration::from_secs(10));
+    let other = Container { args: vec!["again".into()], ..init("one") };
+    round(&mut site, &always(vec![other, container("main", "w:2", None)]), &mut memory, &key);
+    assert!(!site.world.containers.contains_key(&main_id));
+    // The same, but the agent was killed when it had removed the good init container and not yet the good main one.
+    site.world.containers.insert(main_id.clone(), good_main);
+    site.end(&main_id, 0);
+    let end = settle(&mut site, &good, &mut Memory::default());
+    let first = &end.apps[&key].verdict.containers[0];
+    assert!(
+        matches!((&first.id, first.state), (Some(_), UnitState::Terminated { exit_code: 0, .. })),
+        "{first:?}"
+    );
     assert_eq!(runs(&site), ["main"]);
 }
 
