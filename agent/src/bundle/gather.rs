@@ -74,7 +74,10 @@ pub async fn gather(site: Arc<Site>, container_logs: bool, tell: &mut dyn FnMut(
         .filter_map(|(_, _, payload)| wire::App::decode(&payload[..]).ok())
         .flat_map(|app| app.config)
         .collect();
-    let hidden = Hidden::new(&objects, stored.as_ref().is_some_and(is_whole));
+    tell(&["Docker"]);
+    let documents = documents(&site).await;
+    let complete = stored.as_ref().is_some_and(|stored| is_whole(stored, documents.as_ref().ok()));
+    let hidden = Hidden::new(&objects, complete);
     drop(objects);
 
     let mut pieces = checks(&site, &hidden, tell).await;
@@ -82,8 +85,11 @@ pub async fn gather(site: Arc<Site>, container_logs: bool, tell: &mut dyn FnMut(
     tell(&["the agent"]);
     pieces.push(status(&site, &hidden).await);
     pieces.extend(state(&site.config.state_dir, stored.as_ref(), &apps, &hidden));
-    tell(&["Docker"]);
-    pieces.extend(docker(&site, &hidden, container_logs).await);
+    tell(&["the containers"]);
+    match documents {
+        Ok(documents) => pieces.extend(docker(&site, documents, &hidden, container_logs).await),
+        Err(why) => pieces.push(Piece::missing("docker", why)),
+    }
     tell(&["the kernel and the journal"]);
     pieces.push(journal(&hidden).await);
     let pid = agent_pid(&site.config.state_dir);
@@ -94,11 +100,15 @@ pub async fn gather(site: Arc<Site>, container_logs: bool, tell: &mut dyn FnMut(
     pieces
 }
 
-/// What is stored could be read as far as it is there: then all Secrets are known.
-fn is_whole(stored: &Peek) -> bool {
-    let Peek { desired, local, kept_aside: _ } = stored;
-    matches!(desired, Peeked::Missing | Peeked::Loaded(_))
-        && matches!(local, Peeked::Missing | Peeked::Loaded(_))
+/// What is stored could be read, now and always: then all Secrets are known. Where nothing is stored, Docker must say that it has no containers
+/// of Skerry's: those that it has may be of another state folder.
+fn is_whole(stored: &Peek, documents: Option<&Documents>) -> bool {
+    let Peek { desired, local, kept_aside } = stored;
+    let is_read = matches!(desired, Peeked::Missing | Peeked::Loaded(_))
+        && matches!(local, Peeked::Missing | Peeked::Loaded(_));
+    let is_empty = matches!((desired, local), (Peeked::Missing, Peeked::Missing));
+    let has_none = documents.is_some_and(|documents| documents.inspected.is_empty());
+    kept_aside.is_empty() && is_read && (!is_empty || has_none)
 }
 
 /// Every payload that the box has: from where, of which app.
@@ -235,14 +245,21 @@ fn describe<T>(peeked: &Peeked<T>, loaded: impl FnOnce(&T) -> String) -> String 
     }
 }
 
-async fn docker(site: &Site, hidden: &Hidden, container_logs: bool) -> Vec<Piece> {
+fn engine(site: &Site) -> Docker {
     // Nothing is created: the folders are not used.
-    let docker = Docker::new(&site.config.docker_socket, Folders::new(Path::new("/nonexistent")));
-    let documents = match tokio::time::timeout(PATIENCE, docker.documents(CONTAINERS_MAX)).await {
-        Ok(Ok(documents)) => documents,
-        Ok(Err(error)) => return vec![Piece::missing("docker", error.to_string())],
-        Err(_elapsed) => return vec![Piece::missing("docker", "Docker takes too long")],
-    };
+    Docker::new(&site.config.docker_socket, Folders::new(Path::new("/nonexistent")))
+}
+
+async fn documents(site: &Site) -> Result<Documents, String> {
+    let docker = engine(site);
+    let asked = tokio::time::timeout(PATIENCE, docker.documents(CONTAINERS_MAX)).await;
+    asked
+        .map_err(|_elapsed| "Docker takes too long".to_owned())
+        .and_then(|answer| answer.map_err(|error| error.to_string()))
+}
+
+async fn docker(site: &Site, documents: Documents, hidden: &Hidden, container_logs: bool) -> Vec<Piece> {
+    let docker = engine(site);
     let Documents { version, info, images, containers, inspected } = documents;
     let mut pieces: Vec<Piece> = [
         ("docker/version.json", version),
@@ -282,7 +299,7 @@ async fn docker(site: &Site, hidden: &Hidden, container_logs: bool) -> Vec<Piece
 }
 
 /// Why a text is left out.
-const UNKNOWN: &str = "what the box has stored cannot be read, so that its Secrets are not known and cannot be cut out; try it with sudo";
+const UNKNOWN: &str = "what the box has stored cannot be read, or could not once, so that not all of its Secrets are known and can be cut out; try it with sudo, and see state.txt";
 
 async fn container_log(docker: &Docker, container: &str) -> Result<String, String> {
     let options = LogOptions { tail: Some(CONTAINER_LINES), timestamps: true, ..LogOptions::default() };
@@ -428,5 +445,33 @@ fn kernel_log() -> Result<String, String> {
     match lines.is_empty() {
         true => Err("/dev/kmsg: nothing can be read".to_owned()),
         false => Ok(lines.into_iter().map(|line| line + "\n").collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(desired: Peeked<Stored>, kept_aside: &[&str]) -> Peek {
+        let kept_aside = kept_aside.iter().map(PathBuf::from).collect();
+        Peek { desired, local: Peeked::Missing, kept_aside }
+    }
+
+    #[test]
+    fn secrets_are_known_only_where_all_that_was_ever_stored_can_be_read() {
+        let of = |containers: &[&str]| Documents {
+            inspected: containers.iter().map(|name| ((*name).to_owned(), Value::Null)).collect(),
+            ..Documents::default()
+        };
+        let (none, some) = (of(&[]), of(&["skerry_box_default_web_main"]));
+        let stored = || Peeked::Loaded(Stored::default());
+        assert!(is_whole(&state(stored(), &[]), Some(&some)));
+        assert!(is_whole(&state(stored(), &[]), None));
+        assert!(!is_whole(&state(stored(), &["desired.corrupt-1"]), Some(&none)));
+        assert!(!is_whole(&state(Peeked::Missing, &["desired.corrupt-1"]), Some(&none)));
+        assert!(!is_whole(&state(Peeked::Newer { found: 99 }, &[]), Some(&none)));
+        assert!(is_whole(&state(Peeked::Missing, &[]), Some(&none)), "nothing was ever stored");
+        assert!(!is_whole(&state(Peeked::Missing, &[]), Some(&some)), "they are of another state folder");
+        assert!(!is_whole(&state(Peeked::Missing, &[]), None), "nobody knows whether there are any");
     }
 }
