@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 
 /// Looked for in the archive. Each way into the app has one of its own, so that a failure names the way.
-const WAYS: [&str; 7] = ["variable", "whole", "file", "argument", "pull", "printed", "literal"];
+const WAYS: [&str; 8] = ["variable", "whole", "file", "argument", "pull", "printed", "literal", "word"];
 
 fn marker(way: &str) -> String {
     format!("m4rk3r-of-{way}-{}", std::process::id())
@@ -87,13 +87,15 @@ spec:
       - name: main
         image: "{image}"
         command: [sh, -c, 'echo "says $P"; exec sleep 9999', "$(A)"]
+        args: [{word}, --token={word}]
         envFrom: [{{secretRef: {{name: all}}}}]
         env:
         - {{name: V, valueFrom: {{secretKeyRef: {{name: keys, key: variable}}}}}}
         - {{name: A, valueFrom: {{secretKeyRef: {{name: keys, key: argument}}}}}}
         - {{name: P, valueFrom: {{secretKeyRef: {{name: keys, key: printed}}}}}}
         - {{name: L, value: {literal}}}
-        lifecycle: {{preStop: {{exec: {{command: [echo, "$(A)"]}}}}}}
+        lifecycle: {{preStop: {{exec: {{command: [echo, "$(A)", {word}]}}}}}}
+        readinessProbe: {{exec: {{command: ["true", {word}]}}}}
         volumeMounts: [{{name: keys, mountPath: /etc/keys}}]
 ---
 apiVersion: skerry.dev/v1alpha1
@@ -116,6 +118,7 @@ spec:
         printed = marker("printed"),
         whole = marker("whole"),
         literal = marker("literal"),
+        word = marker("word"),
     )
 }
 
@@ -187,7 +190,7 @@ fn no_secret_of_an_app_is_in_a_bundle() {
         &format!("label=skerry.dev/node={}", box7.node),
     ])));
     let inspected = run(Command::new("docker").arg("inspect").args(ids.split_whitespace()));
-    for way in ["variable", "whole", "argument", "literal"] {
+    for way in ["variable", "whole", "argument", "literal", "word"] {
         assert!(text(&inspected).contains(&marker(way)), "{way}: the app does not have it");
     }
 

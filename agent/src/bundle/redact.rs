@@ -233,7 +233,8 @@ fn silence(document: &mut Value) {
     }
 }
 
-/// An app as it was received, in words: of ConfigMaps and Secrets the keys alone, of variables and headers the names.
+/// An app as it was received, in words: of ConfigMaps and Secrets the keys alone, of variables and headers the
+/// names, of commands how long they are.
 pub(super) fn app(payload: &Payload) -> String {
     let Ok(mut app) = wire::App::decode(&payload[..]) else { return "it cannot be read\n".to_owned() };
     let template = app.template.iter_mut();
@@ -243,22 +244,33 @@ pub(super) fn app(payload: &Payload) -> String {
         for variable in container.env.iter_mut().filter(|variable| !variable.value.is_empty()) {
             variable.value = NOT_SHOWN.to_owned();
         }
+        hide_words(&mut container.command);
+        hide_words(&mut container.args);
         let probes =
             [&mut container.startup_probe, &mut container.readiness_probe, &mut container.liveness_probe];
         for probe in probes.into_iter().flatten() {
-            if let Some(wire::probe::Handler::HttpGet(get)) = &mut probe.handler {
-                hide_headers(get);
+            match &mut probe.handler {
+                Some(wire::probe::Handler::HttpGet(get)) => hide_headers(get),
+                Some(wire::probe::Handler::Exec(exec)) => hide_words(&mut exec.command),
+                Some(wire::probe::Handler::TcpSocket(_) | wire::probe::Handler::Grpc(_)) | None => {}
             }
         }
         let hooks =
             container.lifecycle.iter_mut().flat_map(|hooks| [&mut hooks.post_start, &mut hooks.pre_stop]);
         for hook in hooks.flatten() {
-            if let Some(wire::lifecycle_handler::Handler::HttpGet(get)) = &mut hook.handler {
-                hide_headers(get);
+            match &mut hook.handler {
+                Some(wire::lifecycle_handler::Handler::HttpGet(get)) => hide_headers(get),
+                Some(wire::lifecycle_handler::Handler::Exec(exec)) => hide_words(&mut exec.command),
+                Some(wire::lifecycle_handler::Handler::Sleep(_)) | None => {}
             }
         }
     }
     format!("{app:#?}\n")
+}
+
+/// How many words there are may be known.
+fn hide_words(words: &mut [String]) {
+    words.iter_mut().for_each(|word| NOT_SHOWN.clone_into(word));
 }
 
 fn hide_headers(get: &mut wire::HttpGetAction) {
@@ -309,9 +321,16 @@ mod tests {
         };
         let header = wire::HttpHeader { name: "X-Token".to_owned(), value: MARKER.to_owned() };
         let get = wire::HttpGetAction { http_headers: vec![header], ..Default::default() };
+        let exec = wire::ExecAction { command: vec!["login".to_owned(), MARKER.to_owned()] };
         let container = wire::Container {
             name: "main".to_owned(),
+            command: vec![MARKER.to_owned()],
+            args: vec![format!("--token={MARKER}")],
             env: vec![variable("MODE", MARKER)],
+            readiness_probe: Some(wire::Probe {
+                handler: Some(wire::probe::Handler::Exec(exec.clone())),
+                ..Default::default()
+            }),
             liveness_probe: Some(wire::Probe {
                 handler: Some(wire::probe::Handler::HttpGet(get.clone())),
                 ..Default::default()
@@ -320,7 +339,9 @@ mod tests {
                 pre_stop: Some(wire::LifecycleHandler {
                     handler: Some(wire::lifecycle_handler::Handler::HttpGet(get)),
                 }),
-                post_start: None,
+                post_start: Some(wire::LifecycleHandler {
+                    handler: Some(wire::lifecycle_handler::Handler::Exec(exec)),
+                }),
             }),
             ..Default::default()
         };
