@@ -58,12 +58,14 @@ fi
 [[ -f $source ]] || die "no binary${source:+ at $source}: give its path, or build one with: cargo build --profile agent -p skerry-agent"
 "$source" --version >/dev/null || die "$source does not run here"
 
-# `put SOURCE TARGET MODE`: replaces a file at once; succeeds only if it differed.
+# `put SOURCE TARGET MODE`: replaces a file at once, and sets `changed` to whether it differed. What is not whole never gets into place.
 put() {
-  ! cmp -s "$1" "$2" || return 1
-  install -D -m "$3" "$1" "$2.installing"
-  sync "$2.installing"
-  mv -f "$2.installing" "$2"
+  changed=
+  ! cmp -s "$1" "$2" || return 0
+  install -D -m "$3" "$1" "$2.installing" || die "cannot write $2.installing"
+  sync "$2.installing" || die "$2.installing does not get onto the disk"
+  mv -f "$2.installing" "$2" || die "cannot replace $2"
+  changed=yes
   say "wrote $2"
 }
 
@@ -78,7 +80,8 @@ if [[ ! -e $config ]]; then
   say "wrote $config"
 fi
 
-if put "$here/systemd/skerry-agent.service" "$unit" 0644; then
+put "$here/systemd/skerry-agent.service" "$unit" 0644
+if [[ $changed ]]; then
   systemctl daemon-reload
   restart=yes
 fi
@@ -90,7 +93,7 @@ if systemctl is-active --quiet skerry-agent.service && [[ -x $binary ]]; then
     systemctl restart skerry-agent.service
   fi
 else
-  put "$source" "$binary" 0755 || true
+  put "$source" "$binary" 0755
 fi
 systemctl enable --quiet --now skerry-agent.service
 say "$("$binary" --version) runs: skerry-agent status"
