@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use skerry_agent_core::{
     Action, AppStatus, Decided, Desired, DesiredApp, Effect, Frame, Input, Memory, Monotonic, Notes,
-    Observed, Outcome, Plan, Secrets, Session, Step, World, plan, report,
+    Observed, Outcome, Plan, Secrets, Session, Step, World, carry_over, plan, report,
 };
 use skerry_proto::wire;
 use skerry_terms::{AppKey, Problem, ProblemKind, reasons};
@@ -519,6 +519,10 @@ impl<E: Engine> Supervisor<E> {
     fn report(&mut self, plan: &Plan) {
         let mut statuses = report(plan);
         self.wants.amend(&mut statuses);
+        if let Some(observed) = &self.observed {
+            let before = self.taps.standings.borrow().clone();
+            carry_over(&mut statuses, observed, before.values().map(|standing| &standing.status));
+        }
         self.link.stamp(&statuses);
         self.tell_standings(&statuses);
         // The controller does not know the box's own apps.

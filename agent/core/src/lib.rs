@@ -50,6 +50,6 @@ pub use plan::{
 };
 pub use policy::{PathError, Policy, Refusal, RegistryPattern};
 pub use probe::{Counter, ProbeTask, probe_tasks};
-pub use report::{AppStatus, ContainerStatus, report};
+pub use report::{AppStatus, ContainerStatus, carry_over, report};
 pub use session::{AckOutcome, Effect, Frame, Held, Input, Outgoing, Session, SetCaps};
 pub use trial::{Committed, Decided, FailedRevision, Fault, Images, Notes, Trials, Wanted};

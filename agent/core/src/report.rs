@@ -1,9 +1,11 @@
 //! What the controller is told: every app's verdict, in the form that the session sends.
 
-use skerry_terms::{AppKey, Phase};
+use std::collections::BTreeSet;
+
+use skerry_terms::{AppKey, Phase, reasons};
 
 use crate::plan::{Ending, Plan, UnitState, Verdict};
-use crate::{ContainerId, Kind};
+use crate::{ContainerId, Kind, Observed};
 
 /// One app's status. Two that are equal say the same, so that nothing is sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,24 @@ pub fn report(plan: &Plan) -> Vec<AppStatus> {
     plan.apps.iter().map(|(key, app)| status(key, &app.verdict)).collect()
 }
 
+/// Adds what cannot be said of a box that cannot be seen: that nothing is left of an app of the report `before` which nobody asks for any
+/// more. It stays, unknown, until a look shows what became of it (A6).
+pub fn carry_over<'a>(
+    statuses: &mut Vec<AppStatus>,
+    observed: &Observed,
+    before: impl IntoIterator<Item = &'a AppStatus>,
+) {
+    let Observed::Unknown { why } = observed else { return };
+    let planned: BTreeSet<AppKey> = statuses.iter().map(|status| status.key.clone()).collect();
+    let unseen = before.into_iter().filter(|status| !planned.contains(&status.key));
+    statuses.extend(unseen.map(|status| AppStatus {
+        phase: Phase::Unknown,
+        reason: reasons::DOCKER_UNAVAILABLE.to_owned(),
+        message: why.clone(),
+        ..AppStatus::removed(status.key.clone())
+    }));
+}
+
 fn status(key: &AppKey, verdict: &Verdict) -> AppStatus {
     let Verdict { revision, phase, ready, reason, message, containers } = verdict;
     AppStatus {
@@ -81,5 +101,31 @@ fn status(key: &AppKey, verdict: &Verdict) -> AppStatus {
                 last: unit.last.clone(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::World;
+
+    #[test]
+    fn an_app_that_leaves_is_not_gone_because_the_box_cannot_be_seen() {
+        let key = |name: &str| AppKey::new("default", name).expect("a key");
+        let of = |name: &str, phase| AppStatus { phase, ..AppStatus::removed(key(name)) };
+        let before = [of("leaving", Phase::Pending), of("web", Phase::Running)];
+        let unknown = Observed::Unknown { why: "docker does not answer".to_owned() };
+        let mut blind = vec![of("web", Phase::Unknown)];
+        carry_over(&mut blind, &unknown, &before);
+        let phases: Vec<_> = blind.iter().map(|status| (status.key.name(), status.phase)).collect();
+        assert_eq!(phases, [("web", Phase::Unknown), ("leaving", Phase::Unknown)]);
+        assert_eq!(blind[1].message, "docker does not answer");
+
+        let mut still = vec![of("web", Phase::Unknown)];
+        carry_over(&mut still, &unknown, &blind);
+        assert_eq!(still, blind, "for as long as it lasts");
+        let mut seen = vec![of("web", Phase::Running)];
+        carry_over(&mut seen, &Observed::Known(World::default()), &still);
+        assert_eq!(seen, [of("web", Phase::Running)]);
     }
 }

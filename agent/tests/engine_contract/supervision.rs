@@ -292,6 +292,25 @@ async fn a_set_is_stored_acknowledged_and_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_that_leaves_is_gone_only_once_that_was_seen() {
+    let node = Node::with_state(&held(1, &[web("1")]));
+    let agent = node.start();
+    let mut controller = agent.connect().await;
+    controller.status("web", is(Phase::Running)).await;
+    node.fake.set_up(false);
+    controller.status("web", is(Phase::Unknown)).await;
+    controller.send_set(held(2, &[])).await;
+    let is_other = |status: &wire::AppStatus| Phase::from(status.phase()) != Phase::Running;
+    let status = controller.status("web", is_other).await;
+    assert_eq!(Phase::from(status.phase()), Phase::Unknown, "its container may still be there: {status:?}");
+    node.rest().await;
+    node.fake.set_up(true);
+    controller.status("web", is(Phase::Removed)).await;
+    assert_eq!(node.fake.count(), 0);
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_app_is_replaced_and_its_neighbour_is_not() {
     let neighbour = app("neighbour", &["busybox:1"], "1");
     let node = Node::with_state(&held(1, &[web("1"), neighbour.clone()]));
