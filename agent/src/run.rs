@@ -140,18 +140,26 @@ fn read(store: &Store) -> (Loaded, Option<Problem>) {
     match store.load() {
         Ok(loaded) => {
             let state = match &loaded {
-                Loaded::Missing | Loaded::Stored(_) => None,
-                Loaded::Corrupt { kept_at, why } => Some(Problem {
-                    reason: reasons::STATE_CORRUPT.to_owned(),
-                    message: format!(
-                        "the desired state could not be read: {why}; it was kept at {}. No container is touched until the controller sends a fresh copy",
-                        kept_at.display()
-                    ),
-                }),
+                Loaded::Stored(Stored { held: Some(_), notes: _ }) => None,
+                // An earlier start may have found it so, and no controller was there since.
+                Loaded::Missing | Loaded::Stored(Stored { held: None, notes: _ }) => {
+                    store.lost_desired().map(|kept_at| corrupt("at an earlier start", &kept_at))
+                }
+                Loaded::Corrupt { kept_at, why } => Some(corrupt(why, kept_at)),
             };
             (loaded, state)
         }
         Err(error) => (Loaded::Missing, Some(error.when_reading())),
+    }
+}
+
+fn corrupt(why: &str, kept_at: &Path) -> Problem {
+    Problem {
+        reason: reasons::STATE_CORRUPT.to_owned(),
+        message: format!(
+            "the desired state could not be read: {why}; it was kept at {}. No container is touched until the controller sends a fresh copy",
+            kept_at.display()
+        ),
     }
 }
 
@@ -192,31 +200,31 @@ async fn serve(
         config.controller,
         config.state_dir.display()
     );
-    let (Stored { held, notes }, state_corrupt) = match loaded {
-        // What it is, the supervisor says.
-        Loaded::Missing if state.is_some() => (Stored::default(), String::new()),
+    let Stored { held, notes } = match loaded {
         Loaded::Missing => {
-            info!(
-                "no desired state of a controller yet; until then no container is touched but those of local apps"
-            );
-            (Stored::default(), String::new())
+            // What is wrong, the supervisor says.
+            if state.is_none() {
+                info!(
+                    "no desired state of a controller yet; until then no container is touched but those of local apps"
+                );
+            }
+            Stored::default()
         }
         Loaded::Stored(stored) => {
             if let Some(held) = &stored.held {
                 info!("desired state {} with {} apps was loaded", held.generation, held.set.len());
             }
-            (stored, String::new())
+            stored
         }
-        Loaded::Corrupt { kept_at, why } => {
-            let text =
-                format!("the desired state could not be read: {why}; it was kept at {}", kept_at.display());
-            (Stored::default(), text)
-        }
+        Loaded::Corrupt { .. } => Stored::default(),
     };
+    let is_corrupt = |problem: &&Problem| problem.reason == reasons::STATE_CORRUPT;
+    let state_corrupt = state.as_ref().filter(is_corrupt).map(|problem| problem.message.clone());
     let session = Session::new(held, SetCaps { apps: caps::APPS_MAX, bytes: caps::SET_MAX });
     let engine = Arc::new(Docker::new(&config.docker_socket, folders(&config)));
     let lent = |(name, device): (&String, &Device)| (format!("{DEVICE_PREFIX}{name}"), device.count);
     let devices = config.devices.iter().map(lent).collect();
+    let state_corrupt = state_corrupt.unwrap_or_default();
     let greeting = Greeting { node: config.node, labels: config.labels, devices, state_corrupt };
     let (sources, taps, signals, link) = sources(end.clone());
     let facts = facts::node_facts();
@@ -379,4 +387,35 @@ fn ending_signal() -> io::Result<CancellationToken> {
         told.cancel();
     });
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use skerry_agent_core::Held;
+    use skerry_terms::{Generation, PayloadSet};
+
+    use super::*;
+
+    #[test]
+    fn that_the_state_was_lost_is_told_at_every_start_until_a_controller_has_sent_another() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("desired.bin"), "garbage").expect("written");
+        let start = || {
+            let store = Store::open(dir.path()).expect("opened");
+            let (_, state) = read(&store);
+            (store, state.map(|problem| (problem.reason, problem.message.contains("desired.corrupt-1"))))
+        };
+        let told = Some((reasons::STATE_CORRUPT.to_owned(), true));
+        assert_eq!(start().1, told);
+        let (store, state) = start();
+        assert_eq!(state, told, "also after a restart");
+        store.save(&Stored::default()).expect("notes on local apps");
+        drop(store);
+        let (store, state) = start();
+        assert_eq!(state, told, "also where something else was stored since");
+        let generation = Generation::new("e", [("edgeapps".to_owned(), 1)]).expect("a generation");
+        store.save_received(&Held { generation, set: PayloadSet::new() }.into()).expect("saved");
+        drop(store);
+        assert_eq!(start().1, None);
+    }
 }

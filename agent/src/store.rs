@@ -224,6 +224,13 @@ impl Store {
         }
     }
 
+    /// The newest copy of a desired state that could not be read, while nothing has taken its place: until then nobody knows what this box is to
+    /// run, also after the start that found it so.
+    pub fn lost_desired(&self) -> Option<PathBuf> {
+        let newest = *self.kept_aside(DESIRED.corrupt).ok()?.last()?;
+        Some(self.folder.join(format!("{}{newest}", DESIRED.corrupt)))
+    }
+
     fn seal_what_was_plain(&self, stored: &Stored) {
         match self.save(stored) {
             Ok(()) => {}
