@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::{Container, Kind, Network, Seccomp, Security, ValidApp, Volume};
 
 pub use image::RegistryPattern;
+pub(crate) use image::in_full;
 pub use path::PathError;
 
 /// The capabilities that Docker gives to every container: to add one of them adds nothing.

@@ -66,12 +66,14 @@ impl Storeroom for Docker {
             containers.into_iter().filter_map(|container| container.image_id).collect();
         let options = ListImagesOptionsBuilder::default().build();
         let images = bounded(ASK_TIMEOUT, client.list_images(Some(options))).await?;
-        let stored = images.into_iter().map(|ImageSummary { id, repo_tags, size, .. }| StoredImage {
-            used: used.contains(&id),
-            id: ImageId(id),
-            names: repo_tags.into_iter().filter(|tag| tag != "<none>:<none>" && !is_pin(tag)).collect(),
-            bytes: u64::try_from(size).unwrap_or(0),
-        });
+        let stored =
+            images.into_iter().map(|ImageSummary { id, repo_tags, repo_digests, size, .. }| StoredImage {
+                used: used.contains(&id),
+                id: ImageId(id),
+                names: repo_tags.into_iter().filter(|tag| tag != "<none>:<none>" && !is_pin(tag)).collect(),
+                digests: repo_digests.into_iter().filter(|digest| digest != "<none>@<none>").collect(),
+                bytes: u64::try_from(size).unwrap_or(0),
+            });
         Ok(stored.collect())
     }
 

@@ -38,7 +38,8 @@ impl Room {
         let names = BTreeSet::from([name.clone()]);
         let mut state = self.state();
         state.arrived.insert(id.clone(), name);
-        state.images.push(StoredImage { id, names, bytes: mib * MIB, used: false });
+        let digests = BTreeSet::new();
+        state.images.push(StoredImage { id, names, digests, bytes: mib * MIB, used: false });
     }
 
     fn has(&self, n: u8) -> bool {
@@ -151,8 +152,13 @@ async fn a_disk_that_fills_loses_what_was_pulled_and_is_not_needed() {
         house.room.pulls(n, 200);
     }
     // Nobody's, or a developer's.
-    let foreign =
-        StoredImage { id: image(9), names: ["mine:1".to_owned()].into(), bytes: 90 * MIB, used: false };
+    let foreign = StoredImage {
+        id: image(9),
+        names: ["mine:1".to_owned()].into(),
+        digests: BTreeSet::new(),
+        bytes: 90 * MIB,
+        used: false,
+    };
     house.room.state().images.push(foreign);
     house.needs([1]);
     minutes(1).await;

@@ -9,7 +9,7 @@ use skerry_agent_core::{ContainerId, Desired, DesiredApp, ImageId, World};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Upkeep {
     pub needed: Needed,
-    /// Names and ids of the images of all desired apps.
+    /// Names and ids of the images of all desired apps, as their users wrote them.
     pub names: BTreeSet<String>,
     /// Images that running containers of ours hold.
     pub running: BTreeSet<ImageId>,

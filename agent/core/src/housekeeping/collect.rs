@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{DiskUse, Needed};
+use crate::policy::in_full;
 use crate::{ImageId, Monotonic};
 
 /// When images go, and which are too young.
@@ -31,6 +32,8 @@ pub struct StoredImage {
     pub id: ImageId,
     /// Every tag, as the engine writes it; without those of our pins.
     pub names: BTreeSet<String>,
+    /// Every digest that a registry knows it by, as the engine writes it: `REPOSITORY@DIGEST`. All that it is known by when it was pulled so.
+    pub digests: BTreeSet<String>,
     /// Layers that it shares with others counted in.
     pub bytes: u64,
     /// Some container was created from it, whosoever.
@@ -91,7 +94,7 @@ impl Shelf {
 pub struct Stock<'a> {
     pub images: &'a [StoredImage],
     pub needed: &'a Needed,
-    /// What the containers of desired apps would be created from.
+    /// What the containers of desired apps would be created from, as their users wrote it.
     pub names: &'a BTreeSet<String>,
     /// What Skerry brought to the box, and under which tag.
     pub pulled: &'a BTreeMap<ImageId, String>,
@@ -104,12 +107,13 @@ pub fn surplus(limits: &Limits, disk: &DiskUse, stock: &Stock<'_>, now: Monotoni
     if disk.percent() <= u64::from(limits.high_percent) {
         return Vec::new();
     }
+    let wanted_names: BTreeSet<String> = names.iter().map(|name| in_full(name)).collect();
     let is_surplus = |image: &&StoredImage| {
         let Some(tag) = pulled.get(&image.id) else { return false };
         let only_ours = image.names.iter().all(|name| name == tag);
         let wanted = needed.contains_key(&image.id)
             || names.contains(&image.id.0)
-            || image.names.iter().any(|name| names.contains(name));
+            || image.names.iter().chain(&image.digests).any(|name| wanted_names.contains(&in_full(name)));
         let old = shelf.since(&image.id).after(limits.min_age) <= now;
         only_ours && !image.used && !wanted && old
     };
@@ -117,7 +121,7 @@ pub fn surplus(limits: &Limits, disk: &DiskUse, stock: &Stock<'_>, now: Monotoni
     candidates.sort_by_key(|image| (shelf.since(&image.id), &image.id));
     let mut excess = disk.over(u64::from(limits.low_percent));
     let mut removals = Vec::new();
-    for StoredImage { id, names, bytes, used: _ } in candidates {
+    for StoredImage { id, names, digests: _, bytes, used: _ } in candidates {
         if excess == 0 {
             break;
         }

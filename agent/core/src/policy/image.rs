@@ -61,6 +61,22 @@ pub(super) fn origin(image: &str) -> String {
     split(image).0
 }
 
+/// A reference in one form for all ways to write it, as Docker reads it: with its registry, and with its digest or else its tag. Docker lists
+/// `nginx:latest` for what was asked for as `docker.io/library/nginx`.
+pub(crate) fn in_full(image: &str) -> String {
+    let (host, name) = split(image);
+    let (tagged, digest) = match image.split_once('@') {
+        Some((tagged, digest)) => (tagged, Some(digest)),
+        None => (image, None),
+    };
+    let last = tagged.rsplit('/').next().unwrap_or_default();
+    match (digest, last.split_once(':')) {
+        (Some(digest), _) => format!("{host}/{name}@{digest}"),
+        (None, Some((_, tag))) => format!("{host}/{name}:{tag}"),
+        (None, None) => format!("{host}/{name}:latest"),
+    }
+}
+
 fn canonical(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     if DOCKER_HUB_TOO.contains(&host.as_str()) { DOCKER_HUB.to_owned() } else { host }

@@ -96,7 +96,8 @@ fn a_box(of: &[(Tie, u64, u64)]) -> Shed {
         if tie.may_go() {
             made.free.push(image(n));
         }
-        made.images.push(StoredImage { id: image(n), names, bytes: *bytes, used: *tie == Tie::Used });
+        let (digests, used) = (BTreeSet::new(), *tie == Tie::Used);
+        made.images.push(StoredImage { id: image(n), names, digests, bytes: *bytes, used });
     }
     made
 }
@@ -161,4 +162,44 @@ fn an_image_ages_from_the_moment_at_which_its_last_use_ended() {
     made.shelf.note(BTreeSet::new(), at(9_990));
     made.shelf.retain(|_| false);
     assert_eq!(made.surplus(percent_full(90)).len(), 1, "of what is not remembered the age is the agent's");
+}
+
+#[test]
+fn an_image_is_wanted_however_its_name_is_written() {
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let pulled_so = |listed: &str, wanted: &str| {
+        let mut made = a_box(&[(Tie::None, 60, 0)]);
+        made.names.insert(wanted.to_owned());
+        let image = &mut made.images[0];
+        match listed.contains('@') {
+            true => {
+                (image.names, image.digests) = (BTreeSet::new(), BTreeSet::from([listed.to_owned()]));
+                made.pulled.insert(image.id.clone(), String::new());
+            }
+            false => {
+                image.names = BTreeSet::from([listed.to_owned()]);
+                made.pulled.insert(image.id.clone(), listed.to_owned());
+            }
+        }
+        made.surplus(percent_full(90)).is_empty()
+    };
+    for (listed, wanted) in [
+        ("nginx:latest", "nginx"),
+        ("nginx:latest", "docker.io/library/nginx"),
+        ("nginx:1.27", "index.docker.io/nginx:1.27"),
+        ("acme/x:1", "docker.io/acme/x:1"),
+        ("r.example:5000/acme/x:latest", "r.example:5000/acme/x"),
+        (&format!("nginx@{digest}"), &format!("docker.io/library/nginx@{digest}")),
+        (&format!("nginx@{digest}"), &format!("nginx:1.27@{digest}")),
+    ] {
+        assert!(pulled_so(listed, wanted), "{wanted} means {listed}");
+    }
+    for (listed, wanted) in [
+        ("nginx:1.27", "nginx"),
+        ("acme/x:1", "x:1"),
+        ("r.example/acme/x:1", "acme/x:1"),
+        (&format!("nginx@{digest}"), "nginx@sha256:00"),
+    ] {
+        assert!(!pulled_so(listed, wanted), "{wanted} does not mean {listed}");
+    }
 }
