@@ -123,7 +123,7 @@ pub async fn run<E: Storeroom, G: Gauges>(mut keeper: Housekeeper<E, G>) {
 
 impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
     async fn pin(&self, upkeep: &Upkeep, notes: &mut Notes) {
-        for chore in pin_chores(&upkeep.needed, &upkeep.running, &upkeep.pins) {
+        for chore in pin_chores(&upkeep.needed, &upkeep.running, &upkeep.pins, upkeep.complete) {
             match chore {
                 PinChore::Pin(image) if notes.in_vain.contains(&image) => {}
                 PinChore::Pin(image) => match self.engine.pin(&self.node, &image).await {
@@ -199,7 +199,7 @@ impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
         notes: &mut Notes,
     ) -> (DiskUse, Freed) {
         let mut freed = Freed::default();
-        let Some(limits) = self.rules.image_gc else { return (disk, freed) };
+        let Some(limits) = self.rules.image_gc.filter(|_| upkeep.complete) else { return (disk, freed) };
         let began = disk;
         for _ in 0..ROUNDS {
             // Begun, it goes down to the low mark.

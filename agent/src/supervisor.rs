@@ -465,7 +465,9 @@ impl<E: Engine> Supervisor<E> {
     /// What housekeeping must know, as far as anything is desired and was seen.
     fn tell_upkeep(&mut self) {
         let (Some(desired), Some(Observed::Known(world))) = (&self.desired, &self.observed) else { return };
-        let upkeep = Upkeep::of(desired, world, self.wants.trials().needed());
+        // A box of its own, to which no controller ever spoke, is complete, too.
+        let complete = self.state.is_none() && !self.wants.is_lost();
+        let upkeep = Upkeep::of(desired, world, self.wants.trials().needed(), complete);
         self.taps.upkeep.send_if_modified(|told| {
             let changed = told.as_ref() != Some(&upkeep);
             if changed {

@@ -133,7 +133,7 @@ impl House {
     fn needs<const N: usize>(&self, images: [u8; N]) {
         let needed: Needed = images.iter().map(|n| (image(*n), Held::ByContainers)).collect();
         let running = images.iter().map(|n| image(*n)).collect();
-        self.upkeep.send_replace(Some(Upkeep { needed, running, ..Upkeep::default() }));
+        self.upkeep.send_replace(Some(Upkeep { complete: true, needed, running, ..Upkeep::default() }));
     }
 
     fn told(&mut self) -> Option<(ProblemKind, Option<Problem>)> {
@@ -226,7 +226,7 @@ async fn what_must_be_kept_is_pinned_once_and_what_is_not_there_is_not_asked_for
     let house = House::new();
     house.room.pulls(1, 10);
     let needed = Needed::from([(image(1), Held::ByPin), (image(2), Held::ByPin)]);
-    let upkeep = Upkeep { needed, ..Upkeep::default() };
+    let upkeep = Upkeep { complete: true, needed, ..Upkeep::default() };
     house.upkeep.send_replace(Some(upkeep.clone()));
     minutes(0).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -235,8 +235,25 @@ async fn what_must_be_kept_is_pinned_once_and_what_is_not_there_is_not_asked_for
     house.upkeep.send_replace(Some(Upkeep { pins, ..upkeep.clone() }));
     minutes(10).await;
     assert_eq!(house.room.take_calls(), ["pin sha256:2"], "once after each change");
-    let pins = [(ContainerId("p".to_owned()), image(1))].into();
-    house.upkeep.send_replace(Some(Upkeep { pins, ..Upkeep::default() }));
+    let pins = BTreeMap::from([(ContainerId("p".to_owned()), image(1))]);
+    house.upkeep.send_replace(Some(Upkeep { pins: pins.clone(), ..Upkeep::default() }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(house.room.take_calls().is_empty(), "whether it is needed is not known");
+    house.upkeep.send_replace(Some(Upkeep { complete: true, pins, ..Upkeep::default() }));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(house.room.take_calls(), ["unpin p"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_not_all_apps_are_known_no_image_goes() {
+    let mut house = House::new();
+    house.room.pulls(1, 980);
+    house.upkeep.send_replace(Some(Upkeep::default()));
+    minutes(10).await;
+    assert!(house.room.has(1));
+    let (kind, problem) = house.told().expect("the disk is full");
+    assert_eq!((kind, problem.is_some()), (ProblemKind::DiskPressure, true));
+    house.needs([]);
+    minutes(1).await;
+    assert!(!house.room.has(1), "nobody needs it");
 }

@@ -111,6 +111,11 @@ impl Wants {
         self.local = local;
     }
 
+    /// What local apps there were could not be read.
+    pub fn is_lost(&self) -> bool {
+        self.local.lost
+    }
+
     /// Why what is known of local apps is not on disk.
     pub fn local_unsaved(&self) -> Option<&Problem> {
         self.local.unsaved.as_ref()

@@ -21,11 +21,13 @@ pub fn running_images(world: &World) -> BTreeSet<ImageId> {
         .collect()
 }
 
-/// What is to be done so that the pins on the box are those that are needed, one for each image. What is missing comes first.
+/// What is to be done so that the pins on the box are those that are needed, one for each image. What is missing comes first. While not all
+/// that is needed is known (`complete` is false), no pin is one too many.
 pub fn pin_chores(
     needed: &Needed,
     running: &BTreeSet<ImageId>,
     pins: &BTreeMap<ContainerId, ImageId>,
+    complete: bool,
 ) -> Vec<PinChore> {
     let wants_pin = |(image, held): (&ImageId, &Held)| match held {
         Held::ByPin => true,
@@ -38,7 +40,7 @@ pub fn pin_chores(
     let surplus: Vec<_> =
         surplus.map(|(id, image)| PinChore::Unpin { container: id.clone(), image: image.clone() }).collect();
     let missing = wanted.difference(&found).map(|image| PinChore::Pin((*image).clone()));
-    missing.chain(surplus).collect()
+    missing.chain(surplus.into_iter().filter(|_| complete)).collect()
 }
 
 #[cfg(test)]
@@ -61,7 +63,7 @@ mod tests {
             (image("on trial"), Held::ByPin),
         ]);
         let running = [image("runs"), image("on trial")].into();
-        let chores = pin_chores(&needed, &running, &BTreeMap::new());
+        let chores = pin_chores(&needed, &running, &BTreeMap::new(), true);
         assert_eq!(chores, [PinChore::Pin(image("ended")), PinChore::Pin(image("on trial"))]);
     }
 
@@ -69,13 +71,20 @@ mod tests {
     fn a_pin_too_many_goes_and_one_that_is_needed_stays() {
         let needed = Needed::from([(image("a"), Held::ByPin)]);
         let there = pins([("1", "a"), ("2", "a"), ("3", "b")]);
-        let chores = pin_chores(&needed, &BTreeSet::new(), &there);
+        let chores = pin_chores(&needed, &BTreeSet::new(), &there, true);
         let unpin = |id: &str, name: &str| PinChore::Unpin {
             container: ContainerId(id.to_owned()),
             image: image(name),
         };
         assert_eq!(chores, [unpin("2", "a"), unpin("3", "b")]);
-        assert_eq!(pin_chores(&needed, &BTreeSet::new(), &pins([("1", "a")])), []);
-        assert_eq!(pin_chores(&Needed::new(), &BTreeSet::new(), &pins([])), []);
+        assert_eq!(pin_chores(&needed, &BTreeSet::new(), &pins([("1", "a")]), true), []);
+        assert_eq!(pin_chores(&Needed::new(), &BTreeSet::new(), &pins([]), true), []);
+    }
+
+    #[test]
+    fn while_not_all_that_is_needed_is_known_pins_are_only_added() {
+        let needed = Needed::from([(image("a"), Held::ByPin), (image("b"), Held::ByPin)]);
+        let chores = pin_chores(&needed, &BTreeSet::new(), &pins([("1", "a"), ("2", "c")]), false);
+        assert_eq!(chores, [PinChore::Pin(image("b"))]);
     }
 }

@@ -172,7 +172,7 @@ async fn a_disk_that_fills_is_emptied_of_what_was_pulled_and_is_not_needed() {
     }));
     assert_eq!(engine.root().await.expect("asked"), daemon.dir.path().join("data"));
     let needs = Needed::from([(needed.clone(), Held::ByContainers)]);
-    upkeep.send_replace(Some(Upkeep { needed: needs, ..Upkeep::default() }));
+    upkeep.send_replace(Some(Upkeep { complete: true, needed: needs, ..Upkeep::default() }));
     until("the old one is gone", async || !daemon.has(&old)).await;
     until("it is forgotten", async || !store.load_pulled().contains_key(&old)).await;
     assert!(daemon.has(&needed) && daemon.has(&used) && daemon.has(&foreign), "more is never removed");
