@@ -123,8 +123,8 @@ pub trait Storeroom: Send + Sync + 'static {
     /// Every image with a name or of its own.
     fn images(&self) -> impl Future<Output = Result<Vec<StoredImage>, EngineError>> + Send;
 
-    /// Removes an image. One that is gone counts as removed, and one that somebody has begun to use is left.
-    fn remove_image(&self, removal: &Removal) -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Removes an image, and says whether it is gone. One that somebody has begun to use is left.
+    fn remove_image(&self, removal: &Removal) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
     /// Holds an image against every pruning. Done twice, it does nothing.
     fn pin(&self, node: &NodeName, image: &ImageId) -> impl Future<Output = Result<(), EngineError>> + Send;

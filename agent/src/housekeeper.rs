@@ -19,7 +19,7 @@ use skerry_agent_core::housekeeping::{
 use skerry_terms::{Chain, NodeName, Problem, ProblemKind, reasons};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::engine::{EngineError, Storeroom};
@@ -201,6 +201,8 @@ impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
         let mut freed = Freed::default();
         let Some(limits) = self.rules.image_gc.filter(|_| upkeep.complete) else { return (disk, freed) };
         let began = disk;
+        // Docker keeps them, whatever its list says: another one goes in their place.
+        let mut refused: BTreeSet<ImageId> = BTreeSet::new();
         for _ in 0..ROUNDS {
             // Begun, it goes down to the low mark.
             let limits = match freed.images {
@@ -210,7 +212,7 @@ impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
             if disk.percent() <= u64::from(limits.high_percent) {
                 break;
             }
-            let images = match self.engine.images().await {
+            let mut images = match self.engine.images().await {
                 Ok(images) => images,
                 Err(error) => {
                     warn!(
@@ -226,6 +228,7 @@ impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
             notes.pulled.retain(|image, _| there.contains(image));
             notes.unsaved |= notes.pulled.len() != known;
             notes.shelf.retain(|image| there.contains(image));
+            images.retain(|image| !refused.contains(&image.id));
             let Upkeep { needed, names, .. } = upkeep;
             let (pulled, shelf) = (&notes.pulled, &notes.shelf);
             let stock = Stock { images: &images, needed, names, pulled, shelf };
@@ -233,19 +236,24 @@ impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
             let mut gone = 0;
             for removal in &removals {
                 match self.engine.remove_image(removal).await {
-                    Ok(()) => {
+                    Ok(true) => {
                         let names: Vec<&str> = removal.names.iter().map(String::as_str).collect();
                         info!("remove image={} names={} why=DiskNearlyFull", removal.id, names.join(","));
                         notes.pulled.remove(&removal.id);
                         notes.unsaved = true;
                         gone += 1;
                     }
+                    Ok(false) => {
+                        debug!("image {} stays: docker says that it is in use", removal.id);
+                        refused.insert(removal.id.clone());
+                    }
                     Err(error) => warn!("image {} cannot be removed: {error}", removal.id),
                 }
             }
             freed.images += gone;
             disk = self.gauges.disk(root).unwrap_or(disk);
-            if gone == 0 {
+            let some_stay = removals.iter().any(|removal| refused.contains(&removal.id));
+            if gone == 0 && !some_stay {
                 break;
             }
         }

@@ -77,19 +77,20 @@ impl Storeroom for Docker {
         Ok(stored.collect())
     }
 
-    async fn remove_image(&self, removal: &Removal) -> Result<(), EngineError> {
+    async fn remove_image(&self, removal: &Removal) -> Result<bool, EngineError> {
         let client = self.client().await?;
-        let Some((_, tags)) = self.means(&client, &removal.id.0).await else { return Ok(()) };
+        let Some((_, tags)) = self.means(&client, &removal.id.0).await else { return Ok(true) };
         // The tag of a pin that was lost goes, too.
         let tags: BTreeSet<String> =
             tags.into_iter().filter(|tag| is_pin(tag) || removal.names.contains(tag)).collect();
+        if tags.is_empty() {
+            return remove(&client, &removal.id.0).await;
+        }
+        let mut gone = true;
         for tag in &tags {
-            remove(&client, tag).await?;
+            gone &= remove(&client, tag).await?;
         }
-        match tags.is_empty() {
-            true => remove(&client, &removal.id.0).await,
-            false => Ok(()),
-        }
+        Ok(gone)
     }
 
     async fn pin(&self, node: &NodeName, image: &ImageId) -> Result<(), EngineError> {
@@ -124,16 +125,17 @@ impl Storeroom for Docker {
             }
         };
         bounded(WORK_TIMEOUT, remove_container).await?;
-        remove(&client, &format!("{PINNED}:{}", tag(node, image))).await
+        remove(&client, &format!("{PINNED}:{}", tag(node, image))).await.map(drop)
     }
 }
 
-/// What is gone counts as removed. What somebody uses stays: Docker says so, and that is as good.
-async fn remove(client: &bollard::Docker, reference: &str) -> Result<(), EngineError> {
+/// Whether it is gone. What somebody uses stays: Docker says so, and that is no failure.
+async fn remove(client: &bollard::Docker, reference: &str) -> Result<bool, EngineError> {
     let remove = async {
         match client.remove_image(reference, None::<RemoveImageOptions>, None).await {
-            Err(error) if matches!(status(&error), Some(NOT_FOUND | CONFLICT)) => Ok(()),
-            other => other.map(drop),
+            Err(error) if status(&error) == Some(NOT_FOUND) => Ok(true),
+            Err(error) if status(&error) == Some(CONFLICT) => Ok(false),
+            other => other.map(|_| true),
         }
     };
     bounded(WORK_TIMEOUT, remove).await

@@ -17,6 +17,8 @@ const DISK: u64 = 1000 * MIB;
 struct State {
     images: Vec<StoredImage>,
     arrived: BTreeMap<ImageId, String>,
+    /// What the engine does not let go.
+    kept: BTreeSet<ImageId>,
     /// What is on the disk beside images.
     other: u64,
     calls: Vec<String>,
@@ -69,9 +71,11 @@ impl Storeroom for Room {
         Ok(self.state().images.clone())
     }
 
-    async fn remove_image(&self, removal: &Removal) -> Result<(), EngineError> {
-        self.state().images.retain(|found| found.id != removal.id);
-        Ok(())
+    async fn remove_image(&self, removal: &Removal) -> Result<bool, EngineError> {
+        let mut state = self.state();
+        let goes = !state.kept.contains(&removal.id);
+        state.images.retain(|found| !goes || found.id != removal.id);
+        Ok(goes)
     }
 
     async fn pin(&self, _node: &NodeName, image: &ImageId) -> Result<(), EngineError> {
@@ -256,4 +260,18 @@ async fn while_not_all_apps_are_known_no_image_goes() {
     house.needs([]);
     minutes(1).await;
     assert!(!house.room.has(1), "nobody needs it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_the_engine_keeps_is_not_counted_as_removed_and_not_forgotten() {
+    let house = House::new();
+    house.room.pulls(1, 970);
+    house.room.pulls(2, 10);
+    house.room.state().kept.insert(image(1));
+    house.needs([]);
+    minutes(10).await;
+    assert!(house.room.has(1) && !house.room.has(2), "another one goes in its place");
+    house.room.state().kept.clear();
+    minutes(1).await;
+    assert!(!house.room.has(1), "it is still known to be ours");
 }

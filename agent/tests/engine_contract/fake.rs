@@ -497,8 +497,8 @@ impl Storeroom for Fake {
         Ok(Vec::new())
     }
 
-    async fn remove_image(&self, _removal: &Removal) -> Result<(), EngineError> {
-        Ok(())
+    async fn remove_image(&self, _removal: &Removal) -> Result<bool, EngineError> {
+        Ok(true)
     }
 
     async fn pin(&self, _node: &NodeName, image: &ImageId) -> Result<(), EngineError> {
