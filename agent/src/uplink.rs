@@ -73,6 +73,8 @@ struct End {
     why: String,
     /// The controller had answered.
     welcomed: bool,
+    /// How patient the watch on the next link is.
+    patience: Duration,
 }
 
 /// Dials until nobody listens. The first try comes at once.
@@ -93,10 +95,13 @@ where
     let mut attempt = 0;
     let mut complaint = None;
     let mut lost = false;
+    let mut patience = watch::ANSWER;
     while !events.is_closed() {
         let began = Instant::now();
-        let Some(end) = link(&controller, &connect, lost, &events, &mut complaint).await else { return };
+        let watched = (lost, patience);
+        let Some(end) = link(&controller, &connect, watched, &events, &mut complaint).await else { return };
         lost = end.fault != Fault::Refused;
+        patience = end.patience;
         if end.welcomed && began.elapsed() >= STEADY {
             attempt = 0;
         }
@@ -139,11 +144,12 @@ fn complain(controller: &ControllerUrl, end: &End) {
     }
 }
 
-/// One link, from dial to end. `None` when nobody listens any more.
+/// One link, from dial to end. `None` when nobody listens any more. `watched`: whether it takes the place of a lost one, and the patience of the
+/// watch on it.
 async fn link<C, F>(
     controller: &ControllerUrl,
     connect: &C,
-    lost: bool,
+    watched: (bool, Duration),
     events: &mpsc::Sender<LinkEvent>,
     complaint: &mut Option<Fault>,
 ) -> Option<End>
@@ -157,7 +163,9 @@ where
     };
     let channel = match channel {
         Ok(channel) => channel,
-        Err(why) => return Some(End { fault: Fault::Unreachable, why, welcomed: false }),
+        Err(why) => {
+            return Some(End { fault: Fault::Unreachable, why, welcomed: false, patience: watched.1 });
+        }
     };
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
     let (close, closed) = oneshot::channel();
@@ -167,13 +175,15 @@ where
         info!("connected to controller {controller}");
         (*complaint, welcomed) = (None, true);
     };
+    let (lost, patience) = watched;
+    let mut watch = Watch::new(channel.clone(), lost, patience);
     let (fault, why) = tokio::select! {
-        ended = converse(channel, lost, outgoing, events, said_welcome) => ended,
+        ended = converse(channel, &mut watch, outgoing, events, said_welcome) => ended,
         why = closed => (Fault::Refused, why.unwrap_or_else(|_| "the agent ended the session".to_owned())),
         () = events.closed() => return None,
     };
     events.send(LinkEvent::Down).await.ok()?;
-    Some(End { fault, why, welcomed })
+    Some(End { fault, why, welcomed, patience: watch.next_patience() })
 }
 
 /// Connects. The one place where an identity will be presented, when there is one.
@@ -203,13 +213,12 @@ where
 /// Carries frames until the link ends, and says why it did.
 async fn converse(
     channel: Channel,
-    lost: bool,
+    watch: &mut Watch,
     outgoing: mpsc::Receiver<wire::AgentMessage>,
     events: &mpsc::Sender<LinkEvent>,
     said_welcome: impl FnOnce(),
 ) -> (Fault, String) {
     let mut said_welcome = Some(said_welcome);
-    let mut watch = Watch::new(channel.clone(), lost);
     let mut client = wire::sessions_client::SessionsClient::new(channel)
         .max_decoding_message_size(caps::FRAME_MAX)
         .max_encoding_message_size(caps::FRAME_MAX);
@@ -226,7 +235,7 @@ async fn converse(
         let message = tokio::select! {
             message = incoming.message() => message,
             () = watch.silent() => {
-                return (Fault::Lost, format!("no answer within {} s", watch::ANSWER.as_secs()));
+                return (Fault::Lost, format!("no answer within {} s", watch.limit().as_secs()));
             }
         };
         let frame = match message {

@@ -148,6 +148,13 @@ async fn after_a_cut_of_any_kind_the_session_is_soon_back() {
     assert!(p99 <= Duration::from_secs(10), "seed {seed}: {all:?}");
 }
 
+/// What the agent says first, the status of all apps, is in front of the watch's question.
+#[tokio::test(start_paused = true)]
+async fn a_slow_uplink_stands_after_a_cut() {
+    let (links, stands) = resume::links_of_a_slow_uplink(Duration::from_secs(12)).await;
+    assert!(stands && (2..=4).contains(&links), "{links} links, stands: {stands}");
+}
+
 #[tokio::test]
 async fn a_check_finds_the_controller_and_its_clock_and_begins_no_session() {
     let (address, mut accepted, _server) = serve(([127, 0, 0, 1], 0).into()).await;

@@ -37,13 +37,20 @@ pub const CUTS: [Cut; 4] = [Cut::Clean, Cut::Silent, Cut::Forgotten, Cut::Swallo
 #[derive(Debug, Clone)]
 pub struct Network {
     cut: watch::Sender<Option<Cut>>,
+    /// How long what the agent says takes to arrive.
+    up: Duration,
     accept: mpsc::Sender<io::Result<DuplexStream>>,
 }
 
 impl Network {
     /// Connections arrive at the other end of `accept`.
     pub fn new(accept: mpsc::Sender<io::Result<DuplexStream>>) -> Self {
-        Self { cut: watch::Sender::new(None), accept }
+        Self { cut: watch::Sender::new(None), up: LATENCY, accept }
+    }
+
+    /// One on which the agent's words take so long: behind them, the same as a thin uplink that is busy.
+    pub fn with_slow_uplink(self, up: Duration) -> Self {
+        Self { up, ..self }
     }
 
     pub fn cut(&self, how: Cut) {
@@ -70,7 +77,7 @@ impl Network {
         let ((ours, near), (far, theirs)) = (duplex(BUFFER), duplex(BUFFER));
         let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
         self.accept.send(Ok(theirs)).await.map_err(|_| gone())?;
-        tokio::spawn(carry(near, far, self.cut.subscribe()));
+        tokio::spawn(carry(near, far, self.up, self.cut.subscribe()));
         Ok(ours)
     }
 }
@@ -79,7 +86,12 @@ impl Network {
 type Flight = VecDeque<(Instant, Vec<u8>)>;
 
 /// Carries bytes between the agent's end and the server's until one of them, or a cut, ends it.
-async fn carry(mut near: DuplexStream, far: DuplexStream, mut cuts: watch::Receiver<Option<Cut>>) {
+async fn carry(
+    mut near: DuplexStream,
+    far: DuplexStream,
+    latency_up: Duration,
+    mut cuts: watch::Receiver<Option<Cut>>,
+) {
     let mut far = Some(far);
     let (mut up, mut down) = (Flight::new(), Flight::new());
     let (mut from_near, mut from_far) = (vec![0; 16 << 10], vec![0; 16 << 10]);
@@ -98,7 +110,7 @@ async fn carry(mut near: DuplexStream, far: DuplexStream, mut cuts: watch::Recei
         tokio::select! {
             changed = cuts.changed() => if changed.is_err() { return },
             read = near.read(&mut from_near) => match read {
-                Ok(count @ 1..) => up.push_back((Instant::now() + LATENCY, from_near[..count].to_vec())),
+                Ok(count @ 1..) => up.push_back((Instant::now() + latency_up, from_near[..count].to_vec())),
                 Ok(0) | Err(_) => return,
             },
             read = async {

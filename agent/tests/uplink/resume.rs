@@ -12,6 +12,7 @@ use skerry_proto::wire::controller_message::Kind;
 use skerry_proto::wire::sessions_server::{Sessions, SessionsServer};
 use skerry_proto::{caps, wire};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
@@ -57,29 +58,7 @@ pub struct Resumed {
 
 /// Cuts the link `cuts` times for 1 to 120 s, in every way there is, with calm of 1 to 300 s in between. For a runtime with paused time.
 pub async fn measure(cuts: usize, random: &mut impl FnMut(u64) -> u64) -> Vec<Resumed> {
-    let (accept, accepted) = mpsc::channel(4);
-    let (sessions, mut opened) = mpsc::channel(4);
-    let network = Network::new(accept);
-    let server = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(caps::KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(caps::KEEPALIVE_TIMEOUT))
-        .add_service(SessionsServer::new(Server { sessions }))
-        .serve_with_incoming(ReceiverStream::new(accepted));
-    let server = tokio::spawn(server);
-    let (events, mut received) = mpsc::channel(16);
-    let wires = network.clone();
-    let connect = move |endpoint: Endpoint| {
-        let wires = wires.clone();
-        async move {
-            let connector = tower_service(move || {
-                let wires = wires.clone();
-                async move { wires.dial().await.map(TokioIo::new) }
-            });
-            endpoint.connect_with_connector(connector).await
-        }
-    };
-    let url = "http://127.0.0.1:1".parse().expect("loopback");
-    let uplink = tokio::spawn(uplink::run_through(url, connect, events));
+    let Scene { network, mut opened, mut received, tasks } = scene(|network| network);
     let mut talk = Talk { session: None, held: None };
     talk.hear(&mut opened, &mut received).await;
     let mut all = Vec::new();
@@ -94,9 +73,62 @@ pub async fn measure(cuts: usize, random: &mut impl FnMut(u64) -> u64) -> Vec<Re
         talk.hear(&mut opened, &mut received).await;
         all.push(Resumed { how, cut, after: back.elapsed() });
     }
-    uplink.abort();
-    server.abort();
+    tasks.iter().for_each(JoinHandle::abort);
     all
+}
+
+/// How many links there were in an hour after a cut, where the agent's words take `up` to arrive, and whether the last one stands.
+pub async fn links_of_a_slow_uplink(up: Duration) -> (usize, bool) {
+    let Scene { network, mut opened, mut received, tasks } = scene(|network| network.with_slow_uplink(up));
+    let mut held = received.recv().await;
+    let _session = opened.recv().await;
+    // Only a session that stood is one that can be lost.
+    tokio::time::sleep(EVERY).await;
+    network.cut(Cut::Clean);
+    tokio::time::sleep(EVERY).await;
+    network.mend();
+    let (mut links, end) = (0, Instant::now() + Duration::from_secs(3600));
+    while let Ok(Some(event)) = tokio::time::timeout_at(end, received.recv()).await {
+        links += usize::from(matches!(event, LinkEvent::Up { .. }));
+        held = Some(event);
+    }
+    tasks.iter().for_each(JoinHandle::abort);
+    (links, matches!(held, Some(LinkEvent::Up { .. })))
+}
+
+/// The real uplink and a real server, with a network between them.
+struct Scene {
+    network: Network,
+    opened: mpsc::Receiver<mpsc::Sender<Answer>>,
+    received: mpsc::Receiver<LinkEvent>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+fn scene(with: impl FnOnce(Network) -> Network) -> Scene {
+    let (accept, accepted) = mpsc::channel(4);
+    let (sessions, opened) = mpsc::channel(64);
+    let network = with(Network::new(accept));
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(caps::KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(caps::KEEPALIVE_TIMEOUT))
+        .add_service(SessionsServer::new(Server { sessions }))
+        .serve_with_incoming(ReceiverStream::new(accepted));
+    let server = tokio::spawn(async move { server.await.expect("served") });
+    let (events, received) = mpsc::channel(16);
+    let wires = network.clone();
+    let connect = move |endpoint: Endpoint| {
+        let wires = wires.clone();
+        async move {
+            let connector = tower_service(move || {
+                let wires = wires.clone();
+                async move { wires.dial().await.map(TokioIo::new) }
+            });
+            endpoint.connect_with_connector(connector).await
+        }
+    };
+    let url = "http://127.0.0.1:1".parse().expect("loopback");
+    let uplink = tokio::spawn(uplink::run_through(url, connect, events));
+    Scene { network, opened, received, tasks: [uplink, server] }
 }
 
 /// What both ends have of the link.
