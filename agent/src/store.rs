@@ -80,6 +80,8 @@ pub struct Store {
     /// Why the folder could not be written when it was opened.
     unwritable: Option<String>,
     guards: Mutex<Guards>,
+    /// Held for the whole of a write: two that find no key must not each make one, and what the first sealed must not be set aside by the second.
+    writing: Mutex<()>,
 }
 
 /// What the folder held.
@@ -175,8 +177,8 @@ impl Store {
         ]) {
             let _ = fs::remove_file(folder.join(temporary));
         }
-        let (folder, guards) = (folder.to_owned(), Mutex::default());
-        Ok(Self { key: folder.join(KEY), folder, lock, unwritable, guards })
+        let (folder, guards, writing) = (folder.to_owned(), Mutex::default(), Mutex::default());
+        Ok(Self { key: folder.join(KEY), folder, lock, unwritable, guards, writing })
     }
 
     /// With the key at another place than the folder.

@@ -97,6 +97,7 @@ impl Store {
 
     /// `fresh`: what is written may take the place of what could not be read.
     pub(super) fn write_file(&self, place: Place, content: Vec<u8>, fresh: bool) -> Result<(), StoreError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join(place.file);
         let guard = self.guards().of(place);
         match guard {

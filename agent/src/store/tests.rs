@@ -560,3 +560,22 @@ const GOLDEN_CONTENT: &str = concat!(
     "dea0220464622d322a1850726f6772657373446561646c696e654578636565646564320d776173206e6f742072656164",
     "79",
 );
+
+#[test]
+fn first_writes_at_the_same_time_are_sealed_with_one_key() {
+    for _ in 0..50 {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path()).expect("opened");
+        let (stored, local, pulled) = (stored(1), Local::default(), crate::store::Pulled::new());
+        let all_there = std::sync::Barrier::new(3);
+        let begin = || drop(all_there.wait());
+        std::thread::scope(|threads| {
+            threads.spawn(|| (begin(), store.save(&stored).expect("saved")));
+            threads.spawn(|| (begin(), store.save_local(&local).expect("saved")));
+            threads.spawn(|| (begin(), store.save_pulled(&pulled).expect("saved")));
+        });
+        assert_eq!(store.load().expect("loaded"), Loaded::Stored(stored));
+        assert_eq!(store.load_local().expect("loaded"), LocalLoaded::default());
+        assert!(store.open_file(IMAGES).expect("its key is there").is_some_and(|opened| opened.is_ok()));
+    }
+}
