@@ -47,8 +47,8 @@ pub use link::Greeting;
 pub use saves::Saved;
 pub use sources::{Sources, Taps, sources};
 pub use standing::{NodeStanding, Standing, Standings};
-pub use telling::Greeted;
 use telling::Telling;
+pub use telling::{Greeted, OutboxSaved};
 pub use upkeep::Upkeep;
 pub use wants::{LocalSet, Premises, Source};
 
@@ -67,10 +67,8 @@ pub enum Event {
     },
     /// The disk answered.
     Saved(Saved),
-    /// The disk answered to the outbox: with why not, if it did not take it.
-    OutboxSaved {
-        failure: Option<String>,
-    },
+    /// The disk answered to the outbox.
+    OutboxSaved(OutboxSaved),
     /// Something is wrong with the box itself, or no longer is.
     Problem {
         kind: ProblemKind,
@@ -249,7 +247,7 @@ impl<E: Engine> Supervisor<E> {
             Event::Uplink(event) => self.uplink(event),
             Event::Looked { desired, observed } => self.looked(&desired, observed),
             Event::Saved(Saved { failure }) => self.saved(failure),
-            Event::OutboxSaved { failure } => self.outbox_saved(failure),
+            Event::OutboxSaved(saved) => self.outbox_saved(saved),
             Event::Problem { kind, problem } => {
                 if kind == ProblemKind::DiskPressure {
                     self.hold_pulls(problem.as_ref());

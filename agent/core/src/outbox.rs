@@ -107,6 +107,16 @@ pub struct Kept {
     pub transitions: Vec<Transition>,
 }
 
+impl Kept {
+    /// Both as one, within the same bounds; `before` comes first.
+    pub fn after(self, before: Kept) -> Kept {
+        let boot_id = self.boot_id.clone();
+        let mut outbox = Outbox::new(0, boot_id, self);
+        outbox.recall(before, Monotonic::default());
+        outbox.kept()
+    }
+}
+
 /// Transitions of one run, oldest first, for the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -166,6 +176,25 @@ impl Outbox {
             outbox.save_by(Monotonic::default().after(SAVE_AFTER));
         }
         outbox
+    }
+
+    /// Takes in what an earlier run kept and could not be read at the start. It comes before everything else.
+    pub fn recall(&mut self, kept: Kept, now: Monotonic) {
+        let Kept { boot_id: _, dropped: Dropped { superseded, newest }, transitions } = kept;
+        let last = transitions.iter().map(|kept| kept.sequence).max().unwrap_or(0);
+        self.next = self.next.max(last.saturating_add(1));
+        self.dropped.superseded = self.dropped.superseded.saturating_add(superseded);
+        self.dropped.newest = self.dropped.newest.saturating_add(newest);
+        let since = std::mem::take(&mut self.waiting);
+        (self.about, self.bytes) = (BTreeMap::new(), 0);
+        for transition in transitions {
+            self.push(Transition { at: None, ..transition }, true);
+        }
+        for (transition, on_disk) in since {
+            self.push(transition, on_disk);
+        }
+        self.outdated = true;
+        self.save_by(now);
     }
 
     /// What is not yet told, oldest first.
@@ -315,8 +344,12 @@ impl Outbox {
         for (_, on_disk) in &mut self.waiting {
             *on_disk = true;
         }
+        Some(self.kept())
+    }
+
+    fn kept(&self) -> Kept {
         let transitions = self.waiting().cloned().collect();
-        Some(Kept { boot_id: self.boot_id.clone(), dropped: self.dropped, transitions })
+        Kept { boot_id: self.boot_id.clone(), dropped: self.dropped, transitions }
     }
 
     /// The disk did not take it. It is asked again, and not soon.

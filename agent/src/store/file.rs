@@ -158,7 +158,7 @@ impl Store {
         }
     }
 
-    fn key_is_beside(&self) -> bool {
+    pub(super) fn key_is_beside(&self) -> bool {
         self.key == self.folder.join(KEY)
     }
 

@@ -52,33 +52,51 @@ impl Store {
     /// Reads what was not yet told. A file that cannot be read is kept aside, and what it held is not told; one whose key is not there is left
     /// where it is.
     pub fn load_outbox(&self) -> Kept {
-        let path = self.folder.join(OUTBOX.file);
-        let opened = self.open_file(OUTBOX);
-        // Nobody waits for this file to be readable again: the next write takes its place.
-        self.guards().lift(OUTBOX);
-        let read = match opened {
-            Ok(None) => return Kept::default(),
-            Err(error @ StoreError::Key { .. }) => {
+        match self.read_outbox() {
+            Ok(kept) => kept.unwrap_or_default(),
+            Err(error) => {
                 warn!("what happened before and was not yet told cannot be read: {}", Chain(&error));
-                return Kept::default();
+                Kept::default()
+            }
+        }
+    }
+
+    /// Nothing where there is none, or none that will ever be readable. An error: its key is not there.
+    fn read_outbox(&self) -> Result<Option<Kept>, StoreError> {
+        let read = match self.open_file(OUTBOX) {
+            Ok(None) => return Ok(None),
+            Err(error @ StoreError::Key { .. }) => {
+                // A key on a medium may come back: until then what it sealed is not written over. One that lay beside it is gone.
+                if self.key_is_beside() {
+                    self.guards().lift(OUTBOX);
+                }
+                return Err(error);
             }
             Err(error) => Err(Chain(&error).to_string()),
             Ok(Some(opened)) => opened.and_then(|format::Opened { content, version: _ }| decode(&content)),
         };
+        // Nobody waits for this file to be readable again: the next write takes its place.
+        self.guards().lift(OUTBOX);
         let why = match read {
-            Ok(kept) => return kept,
+            Ok(kept) => return Ok(Some(kept)),
             Err(why) => why,
         };
-        let kept = self.keep_aside(&path, OUTBOX.corrupt);
+        let kept = self.keep_aside(&self.folder.join(OUTBOX.file), OUTBOX.corrupt);
         let kept =
             kept.map_or_else(|error| Chain(&error).to_string(), |path| format!("kept at {}", path.display()));
         warn!("what happened before and was not yet told cannot be read: {why}; {kept}");
-        Kept::default()
+        Ok(None)
     }
 
-    /// When this returns, a power cut does not lose it.
-    pub fn save_outbox(&self, kept: &Kept) -> Result<(), StoreError> {
-        self.write_file(OUTBOX, encode(kept), false)
+    /// When this returns nothing, a power cut does not lose it. Otherwise nothing was written, and it returns what could not be read at the start
+    /// and can be now: that is to be written with it.
+    pub fn save_outbox(&self, kept: &Kept) -> Result<Option<Kept>, StoreError> {
+        let waits = self.guards().waits(OUTBOX);
+        if waits && let Some(before) = self.read_outbox()? {
+            return Ok(Some(before));
+        }
+        self.write_file(OUTBOX, encode(kept), false)?;
+        Ok(None)
     }
 }
 
@@ -149,6 +167,23 @@ mod tests {
         }
         store.save_outbox(&kept()).expect("saved again");
         assert_eq!(store.load_outbox(), later(kept()));
+    }
+
+    #[test]
+    fn what_a_key_on_a_medium_has_sealed_is_not_written_over_until_it_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (medium, away) = (dir.path().join("medium.key"), dir.path().join("away.key"));
+        let open = || Store::open(&dir.path().join("state")).expect("opened").with_key(medium.clone());
+        open().save_outbox(&kept()).expect("saved");
+        std::fs::rename(&medium, &away).expect("unplugged");
+        let store = open();
+        assert_eq!(store.load_outbox(), Kept::default());
+        let newer = Kept { boot_id: "next".into(), ..Kept::default() };
+        store.save_outbox(&newer).expect_err("the key may come back");
+        std::fs::rename(&away, &medium).expect("plugged in");
+        assert_eq!(store.save_outbox(&newer).expect("read"), Some(later(kept())), "it is not lost");
+        assert_eq!(store.save_outbox(&newer).expect("saved"), None);
+        assert_eq!(store.load_outbox(), newer);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, LocalSet, NodeStanding, Saved, Standings, Upkeep};
+use super::{Event, LocalSet, NodeStanding, OutboxSaved, Saved, Standings, Upkeep};
 use crate::engine::Signal;
 use crate::engine::execute::Progress;
 use crate::probes::Probed;
@@ -36,7 +36,7 @@ pub struct Sources {
     link: mpsc::Receiver<LinkEvent>,
     looked: mpsc::Receiver<(Arc<Desired>, Observed)>,
     saved: mpsc::Receiver<Saved>,
-    outbox_saved: mpsc::Receiver<Option<String>>,
+    outbox_saved: mpsc::Receiver<OutboxSaved>,
     /// The box's own apps: the latest counts. Absent where there are none.
     local: Option<watch::Receiver<LocalSet>>,
     end: CancellationToken,
@@ -51,7 +51,7 @@ pub struct Taps {
     pub(super) looked: mpsc::Sender<(Arc<Desired>, Observed)>,
     pub(super) saved: mpsc::Sender<Saved>,
     /// With why not, where the disk did not take the outbox.
-    pub(super) outbox_saved: mpsc::Sender<Option<String>>,
+    pub(super) outbox_saved: mpsc::Sender<OutboxSaved>,
     pub(super) standings: watch::Sender<Arc<Standings>>,
     pub(super) node: watch::Sender<NodeStanding>,
     pub(super) upkeep: watch::Sender<Option<Upkeep>>,
@@ -140,7 +140,7 @@ impl Sources {
             Some(event) = self.link.recv() => Event::Uplink(event),
             Some((desired, observed)) = self.looked.recv() => Event::Looked { desired, observed },
             Some(saved) = self.saved.recv() => Event::Saved(saved),
-            Some(failure) = self.outbox_saved.recv() => Event::OutboxSaved { failure },
+            Some(saved) = self.outbox_saved.recv() => Event::OutboxSaved(saved),
             local = changed(&mut self.local) => Event::Local(local),
             () = timer => Event::Wake,
         }

@@ -28,6 +28,10 @@ impl Greeted {
     }
 }
 
+/// The disk's answer to the outbox: what an earlier run kept, where that could be read only now and nothing was written; or why it did not
+/// take it.
+pub type OutboxSaved = Result<Option<Kept>, String>;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Telling {
@@ -157,22 +161,25 @@ impl<E: Engine> Supervisor<E> {
             let (store, tell) = (self.store.clone(), self.taps.outbox_saved.clone());
             self.tasks.spawn(async move {
                 let saved = tokio::task::spawn_blocking(move || store.save_outbox(&kept)).await;
-                let failure = match saved {
-                    Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(Chain(&error).to_string()),
-                    Err(panic) => Some(panic.to_string()),
+                let saved = match saved {
+                    Ok(Ok(before)) => Ok(before),
+                    Ok(Err(error)) => Err(Chain(&error).to_string()),
+                    Err(panic) => Err(panic.to_string()),
                 };
-                let _ = tell.send(failure).await;
+                let _ = tell.send(saved).await;
             });
         }
     }
 
-    /// The disk answered: with why not, if it did not take the outbox.
-    pub(super) fn outbox_saved(&mut self, failure: Option<String>) {
+    pub(super) fn outbox_saved(&mut self, saved: OutboxSaved) {
         self.telling.saving = false;
-        if let Some(why) = failure {
-            warn!("what happened and is not yet told could not be stored: {why}; it is kept in memory");
-            self.telling.outbox.not_saved(self.clock.now());
+        match saved {
+            Ok(None) => {}
+            Ok(Some(before)) => self.telling.outbox.recall(before, self.clock.now()),
+            Err(why) => {
+                warn!("what happened and is not yet told could not be stored: {why}; it is kept in memory");
+                self.telling.outbox.not_saved(self.clock.now());
+            }
         }
     }
 
@@ -181,7 +188,11 @@ impl<E: Engine> Supervisor<E> {
         if let Some(kept) = self.telling.outbox.to_save(self.clock.now(), true) {
             let store = self.store.clone();
             self.tasks.spawn_blocking(move || {
-                if let Err(error) = store.save_outbox(&kept) {
+                let saved = store.save_outbox(&kept).and_then(|before| match before {
+                    Some(before) => store.save_outbox(&kept.after(before)).map(drop),
+                    None => Ok(()),
+                });
+                if let Err(error) = saved {
                     warn!("what happened and is not yet told could not be stored: {}", Chain(&error));
                 }
             });

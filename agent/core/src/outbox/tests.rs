@@ -279,3 +279,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_earlier_run_kept_comes_first_whenever_it_can_be_read() {
+    let mut before = Outbox::new(3, "boot".into(), Kept::default());
+    put(&mut before, app("web"), "Old", 1);
+    put(&mut before, app("db"), "Old", 2);
+    let kept = before.to_save(at(2), true).expect("a write");
+
+    let mut outbox = fresh();
+    put(&mut outbox, app("web"), "New", 1);
+    let since = outbox.to_save(at(2), true).expect("a write");
+    outbox.recall(kept.clone(), at(2));
+    let runs: Vec<_> = outbox.waiting().map(|t| (t.run, t.news.reason.as_str())).collect();
+    assert_eq!(runs, [(3, "Old"), (3, "Old"), (7, "New")]);
+    let both = outbox.to_save(at(2), false).expect("the disk is to have both, and soon");
+    let reasons = |kept: &Kept| kept.transitions.iter().map(|t| t.news.reason.clone()).collect::<Vec<_>>();
+    assert_eq!(reasons(&both), ["Old", "Old", "New"]);
+    assert_eq!(reasons(&since.after(kept)), reasons(&both));
+    put(&mut outbox, app("api"), "New", 3);
+    let last = outbox.waiting().last().expect("it is there");
+    assert!(outbox.waiting().filter(|t| t.run == 7).all(|t| t.sequence <= last.sequence));
+    outbox.opened();
+    let batch = outbox.batch(at(4)).expect("a batch");
+    assert_eq!((batch.run, batch.transitions.len()), (3, 2));
+    outbox.told(3, 2, at(4));
+    assert_eq!(outbox.batch(at(4)).expect("another").run, 7);
+}
