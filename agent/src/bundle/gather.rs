@@ -305,18 +305,51 @@ async fn container_log(docker: &Docker, container: &str) -> Result<String, Strin
     let options = LogOptions { tail: Some(CONTAINER_LINES), timestamps: true, ..LogOptions::default() };
     let read = async {
         let mut chunks = docker.logs(container, options).await.map_err(|error| error.to_string())?;
-        let mut bytes = Vec::new();
+        let mut end = End::of_at_most(CONTAINER_BYTES);
         while let Some(chunk) = chunks.next().await {
-            bytes.extend(chunk.map_err(|error| error.to_string())?.bytes);
-            if bytes.len() > CONTAINER_BYTES {
-                bytes.drain(..bytes.len() - CONTAINER_BYTES);
-            }
+            end.push(&chunk.map_err(|error| error.to_string())?.bytes);
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(end.text())
     };
     tokio::time::timeout(PATIENCE, read)
         .await
         .unwrap_or_else(|_elapsed| Err("Docker takes too long".to_owned()))
+}
+
+/// The end of a text that comes in pieces, from the beginning of a line on: what is left of half a line may be half a Secret, which nobody would
+/// know for one.
+struct End {
+    bytes: Vec<u8>,
+    max: usize,
+    is_cut: bool,
+}
+
+impl End {
+    fn of_at_most(max: usize) -> Self {
+        Self { bytes: Vec::new(), max, is_cut: false }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        // Not with each piece: what stays is moved.
+        if self.bytes.len() > 2 * self.max {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if let surplus @ 1.. = self.bytes.len().saturating_sub(self.max) {
+            self.bytes.drain(..surplus);
+            self.is_cut = true;
+        }
+    }
+
+    fn text(mut self) -> String {
+        self.cut();
+        let line = self.bytes.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |end| end + 1);
+        let from = if self.is_cut { line } else { 0 };
+        String::from_utf8_lossy(&self.bytes[from..]).into_owned()
+    }
 }
 
 /// The agent's log, where systemd keeps it.
@@ -339,12 +372,15 @@ async fn journal(hidden: &Hidden) -> Piece {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let read = async {
         let mut child = command.spawn().map_err(|error| format!("journalctl: {error}"))?;
-        let mut bytes = Vec::new();
-        let output = child.stdout.take().ok_or("journalctl has no output")?;
+        let mut output = child.stdout.take().ok_or("journalctl has no output")?;
         // A line may be long: enough for the piece, and for what is cut out of it.
-        let limit = 4 * PIECE_MAX as u64;
-        output.take(limit).read_to_end(&mut bytes).await.map_err(|error| error.to_string())?;
-        Ok::<_, String>(String::from_utf8_lossy(&bytes).into_owned())
+        let (mut end, mut chunk) = (End::of_at_most(4 * PIECE_MAX), vec![0; 64 << 10]);
+        loop {
+            match output.read(&mut chunk).await.map_err(|error| error.to_string())? {
+                0 => return Ok::<_, String>(end.text()),
+                length => end.push(&chunk[..length]),
+            }
+        }
     };
     match tokio::time::timeout(PATIENCE, read).await {
         Ok(Ok(text)) if text.trim().is_empty() => Piece::missing(
@@ -473,5 +509,17 @@ mod tests {
         assert!(is_whole(&state(Peeked::Missing, &[]), Some(&none)), "nothing was ever stored");
         assert!(!is_whole(&state(Peeked::Missing, &[]), Some(&some)), "they are of another state folder");
         assert!(!is_whole(&state(Peeked::Missing, &[]), None), "nobody knows whether there are any");
+    }
+    #[test]
+    fn of_a_log_that_is_too_long_the_last_whole_lines_are_kept() {
+        let of = |pieces: &[&str]| {
+            let mut end = End::of_at_most(10);
+            pieces.iter().for_each(|piece| end.push(piece.as_bytes()));
+            end.text()
+        };
+        assert_eq!(of(&["a\nb", "c\n"]), "a\nbc\n");
+        assert_eq!(of(&["token=hunter22\n", "last\n"]), "last\n");
+        assert_eq!(of(&["token=hun", "ter22\none\n", "two\nthree"]), "two\nthree");
+        assert_eq!(of(&["token=hunter22-without-an-end"]), "", "all of it is half a line");
     }
 }
