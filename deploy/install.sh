@@ -80,20 +80,20 @@ if [[ ! -e $config ]]; then
   say "wrote $config"
 fi
 
-put "$here/systemd/skerry-agent.service" "$unit" 0644
-if [[ $changed ]]; then
-  systemctl daemon-reload
-  restart=yes
-fi
 if systemctl is-active --quiet skerry-agent.service && [[ -x $binary ]]; then
   if ! cmp -s "$source" "$binary"; then
     say "upgrading $("$binary" --version) to $("$source" --version)"
     "$binary" upgrade "$source" || die "the version that ran before runs on"
-  elif [[ ${restart:-} ]]; then
-    systemctl restart skerry-agent.service
   fi
 else
   put "$source" "$binary" 0755
+fi
+# After the upgrade, which stays in one process and so under the unit that this was started by.
+put "$here/systemd/skerry-agent.service" "$unit" 0644
+if [[ $changed ]]; then
+  systemctl daemon-reload
+  # An orderly end: a new version on probation is not charged with it.
+  systemctl try-restart skerry-agent.service
 fi
 systemctl enable --quiet --now skerry-agent.service
 say "$("$binary" --version) runs: skerry-agent status"
