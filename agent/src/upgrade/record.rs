@@ -88,6 +88,10 @@ impl Record {
         match self.outcome {
             Outcome::TookOver | Outcome::GaveWay | Outcome::WentBack => Start::AsItIs,
             Outcome::Trying => Start::Noting(self.cut_off()),
+            // It had to give way, and that could not be written down: the one before was put in place first.
+            Outcome::OnProbation if *running != Some(self.inode) && self.starts >= STARTS_MAX => {
+                Start::Noting(self.went_back())
+            }
             // The power went between this note and the exchange.
             Outcome::OnProbation if *running != Some(self.inode) && *candidate_is_left => {
                 Start::Noting(self.cut_off())
@@ -102,16 +106,18 @@ impl Record {
             Outcome::OnProbation if self.starts < STARTS_MAX => {
                 Start::Noting(Self { starts: self.starts.saturating_add(1), ..self })
             }
-            Outcome::OnProbation => {
-                let message = format!(
-                    "version {} ended {} times without being told to, each time within {} minutes",
-                    self.to,
-                    self.starts,
-                    PROBATION.as_secs() / 60
-                );
-                Start::GoingBack(self.with(Outcome::WentBack, message))
-            }
+            Outcome::OnProbation => Start::GoingBack(self.went_back()),
         }
+    }
+
+    fn went_back(self) -> Self {
+        let message = format!(
+            "version {} ended {} times without being told to, each time within {} minutes",
+            self.to,
+            self.starts,
+            PROBATION.as_secs() / 60
+        );
+        self.with(Outcome::WentBack, message)
     }
 
     fn cut_off(self) -> Self {
@@ -196,6 +202,9 @@ mod tests {
         let Start::GoingBack(back) = crashing.clone().at_start(&seen(7, "a")) else { panic!("{crashing:?}") };
         assert_eq!(back.outcome, Outcome::WentBack);
         assert!(back.message.contains("0.2.0 ended 3 times"), "{}", back.message);
+        // The disk did not take that, and the one before has started.
+        let Start::Noting(noted) = crashing.clone().at_start(&seen(8, "a")) else { panic!("{crashing:?}") };
+        assert_eq!((noted.outcome, noted.message), (Outcome::WentBack, back.message));
 
         let mut told = record(Outcome::OnProbation);
         for _ in 0..20 {
