@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
@@ -36,6 +36,8 @@ const STEADY: Duration = Duration::from_secs(5);
 const END_WAIT: Duration = Duration::from_secs(5);
 /// A process that was killed is gone at once, unless the kernel waits for a disk.
 const KILL_WAIT: Duration = Duration::from_secs(5);
+/// For a signal that has arrived to be seen.
+const GLANCE: Duration = Duration::from_millis(1);
 const WORD_MAX: u64 = 64 << 10;
 
 /// What this process becomes.
@@ -125,6 +127,7 @@ pub fn stand_by() -> Result<Next, NextError> {
 }
 
 async fn tried(order: &Order) -> Next {
+    let mut told = Told::listen();
     let records = Records::new(&order.again.state_dir);
     let Promise { id, from, to } = order.promise.clone();
     let trying = Record {
@@ -150,7 +153,7 @@ async fn tried(order: &Order) -> Next {
     info!("trying version {to}; version {from} stands by");
     let again =
         |binary: &Path| Next::Agent { binary: binary.to_owned(), arguments: order.again.arguments.clone() };
-    let stood = match stands(order).await {
+    let stood = match stands(order, &mut told).await {
         Ok(mut on_trial) => {
             // Noted first: after the exchange, whoever starts next is on probation.
             note(&trying.clone().with(Outcome::OnProbation, String::new()));
@@ -165,7 +168,7 @@ async fn tried(order: &Order) -> Next {
         }
         Err(failure) => Err(failure),
     };
-    match stood {
+    let next = match stood {
         Ok(()) => {
             info!(
                 "version {to} stands and takes over; version {from} is kept at {}",
@@ -185,6 +188,34 @@ async fn tried(order: &Order) -> Next {
             note(&trying.with(Outcome::GaveWay, why));
             next
         }
+    };
+    // Whoever was told to end while none waited for it does not begin anew.
+    if told.has_come().await { Next::Nothing } else { next }
+}
+
+/// SIGTERM and SIGINT. Listened for from the beginning to the end: whatever comes in between would be swallowed otherwise.
+struct Told(io::Result<(Signal, Signal)>);
+
+impl Told {
+    fn listen() -> Self {
+        let both = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        Self(both)
+    }
+
+    /// Cancel-safe.
+    async fn comes(&mut self) {
+        match &mut self.0 {
+            Ok((terminate, interrupt)) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            },
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn has_come(&mut self) -> bool {
+        timeout(GLANCE, self.comes()).await.is_ok()
     }
 }
 
@@ -195,24 +226,14 @@ struct OnTrial {
 }
 
 /// Returns with the new agent once it stands. One that does not is gone when this returns.
-async fn stands(order: &Order) -> Result<OnTrial, Failure> {
+async fn stands(order: &Order, told: &mut Told) -> Result<OnTrial, Failure> {
     let mut on_trial = start(order).await.map_err(Failure::No)?;
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let told = async {
-        match (terminate, interrupt) {
-            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            },
-            (Err(_), _) | (_, Err(_)) => std::future::pending().await,
-        }
-    };
     let failure = tokio::select! {
         stood = watch(&mut on_trial, order.timeout) => match stood {
             Ok(()) => return Ok(on_trial),
             Err(why) => Failure::No(why),
         },
-        () = told => Failure::ToldToEnd,
+        () = told.comes() => Failure::ToldToEnd,
     };
     end(&mut on_trial, matches!(failure, Failure::ToldToEnd)).await;
     Err(failure)
@@ -294,5 +315,21 @@ async fn end(on_trial: &mut OnTrial, in_order: bool) {
     }
     if timeout(KILL_WAIT, on_trial.child.kill()).await.is_err() {
         warn!("the agent on trial cannot be killed; going on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal as Number, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_came_while_nobody_waited_is_not_lost() {
+        let mut told = Told::listen();
+        assert!(!told.has_come().await);
+        kill_process(getpid(), Number::TERM).expect("sent");
+        assert!(told.has_come().await);
+        assert!(!told.has_come().await, "it is heard once");
     }
 }
