@@ -50,7 +50,7 @@ fn main() -> Result<ExitCode> {
     }
     // Those that take longest first.
     let trials = trials! { runtime;
-        steps: a_kill_at_every_step_of_a_roll_back, a_kill_at_every_step_of_a_start_and_a_removal,
+        steps: a_kill_before_every_step_of_a_roll_back, a_kill_in_every_step_of_a_roll_back, a_kill_at_every_step_of_a_start_and_a_removal,
             a_kill_at_every_step_of_an_update, a_kill_at_every_step_of_an_update_side_by_side;
         engine: a_restart_of_docker_at_every_step_of_an_update, a_restart_of_docker_at_every_step_of_a_start,
             a_power_cut_is_survived_with_no_network, a_docker_that_is_absent_at_boot_is_waited_for,

@@ -69,15 +69,22 @@ async fn update(kind: Kind, steps: usize) -> Result<()> {
     at_every_step(vec![bystander(), one.clone()], &changes, steps).await
 }
 
-pub async fn a_kill_at_every_step_of_a_roll_back() -> Result<()> {
+pub async fn a_kill_before_every_step_of_a_roll_back() -> Result<()> {
+    roll_back(Moment::Before).await
+}
+
+pub async fn a_kill_in_every_step_of_a_roll_back() -> Result<()> {
+    roll_back(Moment::During).await
+}
+
+async fn roll_back(moment: Moment) -> Result<()> {
     let good = App::new("app", Kind::Pod, 1);
     // A revision that failed is not tried again, so each is another one.
     let make = |outpost: &Outpost, round: u32| good.put_broken(outpost, 100 + round);
     let back = App { phase: ROLLED_BACK, ..good.clone() };
     let wanted = vec![bystander(), back];
-    let changes =
-        [Moment::Before, Moment::During].map(|moment| Change { moment, make: &make, wanted: wanted.clone() });
-    at_every_step(vec![bystander(), good.clone()], &changes, 11).await
+    let change = Change { moment, make: &make, wanted };
+    at_every_step(vec![bystander(), good.clone()], &[change], 11).await
 }
 
 /// Makes the changes in turn, again and again, each time with the kill one step later, until there are no more steps. There must be `least`.

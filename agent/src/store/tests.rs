@@ -568,7 +568,7 @@ fn first_writes_at_the_same_time_are_sealed_with_one_key() {
         let store = Store::open(dir.path()).expect("opened");
         let (stored, local, pulled) = (stored(1), Local::default(), crate::store::Pulled::new());
         let all_there = std::sync::Barrier::new(3);
-        let begin = || drop(all_there.wait());
+        let begin = || all_there.wait();
         std::thread::scope(|threads| {
             threads.spawn(|| (begin(), store.save(&stored).expect("saved")));
             threads.spawn(|| (begin(), store.save_local(&local).expect("saved")));
