@@ -1,10 +1,10 @@
 //! Another binary takes over, and no container notices. It has to prove itself at each step, and the box is never without a working agent:
 //!
-//! 1. [`candidate`]: the running agent copies the new binary beside its own and asks it about itself.
-//! 2. [`stand_by`]: the running agent ends its work as at SIGTERM, and what is left of it starts the new one on trial and waits.
-//! 3. [`trial`]: the new agent starts as it will, and says whether it stands: state read, Docker looked at, nothing disturbed, controller met.
-//! 4. [`place`]: if it stands, its binary is put in place and this process becomes it. If not, this process becomes the old agent again.
-//! 5. [`record`]: the outcome is kept, and for its first minutes the new agent is on probation.
+//! 1. `candidate`: the running agent copies the new binary beside its own and asks it about itself.
+//! 2. `stand_by`: the running agent ends its work as at SIGTERM, and what is left of it starts the new one on trial and waits.
+//! 3. `trial`: the new agent starts as it will, and says whether it stands: state read, Docker looked at, nothing disturbed, controller met.
+//! 4. `place`: if it stands, its binary is put in place and this process becomes it. If not, this process becomes the old agent again.
+//! 5. `record`: the outcome is kept, and for its first minutes the new agent is on probation.
 //!
 //! The process id never changes: the processes replace their program (exec), so that systemd, a container's init or a pid file see one agent.
 

@@ -132,7 +132,7 @@ async fn a_frame_that_cannot_be_right_ends_the_link() {
 /// cuts (80); `make bench` reads the figure.
 #[tokio::test(start_paused = true)]
 async fn after_a_cut_of_any_kind_the_session_is_soon_back() {
-    let cuts = std::env::var("SKERRY_RESUME_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(80);
+    let cuts = std::env::var("SKERRY_RESUME_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(400);
     let seed = fastrand::u64(..);
     let mut rng = fastrand::Rng::with_seed(seed);
     let all = resume::measure(cuts, &mut |below| rng.u64(..below)).await;
