@@ -30,6 +30,8 @@ pub use gauges::{Gauges, Kernel};
 
 /// Between two looks at disks and memory while nothing happens. A disk that fills within a minute is full before anybody could help.
 const PERIOD: Duration = Duration::from_secs(60);
+/// What Docker did not answer is asked again after this.
+const RETRY: Duration = Duration::from_secs(10);
 /// The sizes of images count shared layers twice: what was freed is measured, and if it was too little, more goes.
 const ROUNDS: usize = 8;
 
@@ -110,7 +112,9 @@ pub async fn run<E: Storeroom, G: Gauges>(mut keeper: Housekeeper<E, G>) {
             let useful = upkeep.used.iter().chain(upkeep.needed.keys()).cloned().collect();
             notes.shelf.note(useful, notes.clock.now());
         }
-        keeper.pin(&upkeep, &mut notes).await;
+        if !keeper.pin(&upkeep, &mut notes).await {
+            next = next.min(Instant::now() + RETRY);
+        }
         for (image, name) in keeper.engine.pulled() {
             notes.shelf.arrived(&image, notes.clock.now());
             notes.unsaved |= notes.pulled.insert(image, name).is_none();
@@ -122,14 +126,15 @@ pub async fn run<E: Storeroom, G: Gauges>(mut keeper: Housekeeper<E, G>) {
 }
 
 impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
-    async fn pin(&self, upkeep: &Upkeep, notes: &mut Notes) {
+    /// False if something is left to do that Docker did not answer to.
+    async fn pin(&self, upkeep: &Upkeep, notes: &mut Notes) -> bool {
+        let mut answered = true;
         for chore in pin_chores(&upkeep.needed, &upkeep.running, &upkeep.pins, upkeep.complete) {
             match chore {
                 PinChore::Pin(image) if notes.in_vain.contains(&image) => {}
                 PinChore::Pin(image) => match self.engine.pin(&self.node, &image).await {
                     Ok(()) => info!("pin image={image}"),
-                    // It is back within a minute, or the next look tells.
-                    Err(EngineError::Unavailable { .. } | EngineError::TimedOut { .. }) => {}
+                    Err(EngineError::Unavailable { .. } | EngineError::TimedOut { .. }) => answered = false,
                     Err(error) => {
                         warn!("image {image} may be needed again and cannot be held: {error}");
                         notes.in_vain.insert(image);
@@ -138,11 +143,15 @@ impl<E: Storeroom, G: Gauges> Housekeeper<E, G> {
                 PinChore::Unpin { container, image } => {
                     match self.engine.unpin(&self.node, &container, &image).await {
                         Ok(()) => info!("unpin image={image}"),
+                        Err(EngineError::Unavailable { .. } | EngineError::TimedOut { .. }) => {
+                            answered = false
+                        }
                         Err(error) => warn!("the pin of image {image} cannot be removed: {error}"),
                     }
                 }
             }
         }
+        answered
     }
 
     /// Writes down which images are ours, when that has changed.

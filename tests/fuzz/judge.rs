@@ -136,7 +136,7 @@ fn is_known_failure(reason: &str, message: &str) -> bool {
     }
 }
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "resourceVersion: Invalid value: ",
     "strconv.ParseUint: parsing ",
     "resourceVersion should not be set on objects to be created",
@@ -147,4 +147,5 @@ const KNOWN: [&str; 9] = [
     "map: map[",
     "unable to find api field in struct ",
     "expected a []interface {}, but received a ",
+    "merging an object in json but data type is not struct, instead is: ",
 ];

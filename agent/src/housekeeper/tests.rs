@@ -22,6 +22,8 @@ struct State {
     /// What is on the disk beside images.
     other: u64,
     calls: Vec<String>,
+    /// The engine answers to nothing.
+    away: bool,
     available_memory: u64,
 }
 
@@ -87,8 +89,12 @@ impl Storeroom for Room {
     }
 
     async fn unpin(&self, _: &NodeName, container: &ContainerId, _: &ImageId) -> Result<(), EngineError> {
-        self.state().calls.push(format!("unpin {}", container.0));
-        Ok(())
+        let mut state = self.state();
+        state.calls.push(format!("unpin {}", container.0));
+        match state.away {
+            true => Err(EngineError::Unavailable { message: "it restarts".to_owned() }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -245,6 +251,19 @@ async fn what_must_be_kept_is_pinned_once_and_what_is_not_there_is_not_asked_for
     assert!(house.room.take_calls().is_empty(), "whether it is needed is not known");
     house.upkeep.send_replace(Some(Upkeep { complete: true, pins, ..Upkeep::default() }));
     tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.room.take_calls(), ["unpin p"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_docker_does_not_answer_is_soon_asked_again() {
+    let house = House::new();
+    house.room.state().away = true;
+    let pins = BTreeMap::from([(ContainerId("p".to_owned()), image(1))]);
+    house.upkeep.send_replace(Some(Upkeep { complete: true, pins, ..Upkeep::default() }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.room.take_calls(), ["unpin p"]);
+    house.room.state().away = false;
+    tokio::time::sleep(RETRY).await;
     assert_eq!(house.room.take_calls(), ["unpin p"]);
 }
 
