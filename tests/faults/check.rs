@@ -54,6 +54,11 @@ impl Seen {
             value,
         }
     }
+
+    /// It was never started, and holds an image.
+    fn is_pin(&self) -> bool {
+        self.app.is_empty() && self.name.contains("_pin_")
+    }
 }
 
 /// Every container of the box, whatever its state.
@@ -84,7 +89,11 @@ pub async fn settled(outpost: &Outpost, apps: &[App]) -> Result<Vec<Seen>> {
 
 /// One look: fails with the first thing that is not as it is to be.
 pub async fn look(outpost: &Outpost, apps: &[App]) -> Result<Vec<Seen>> {
-    let seen = containers(outpost).await?;
+    let mut seen = containers(outpost).await?;
+    // As long as a copy of what was lost lies there, an agent cannot know which pins are needed, and takes none away.
+    if is_lost(outpost)? {
+        seen.retain(|one| !one.is_pin());
+    }
     as_desired(&seen, apps)?;
     nothing_is_left(outpost, &seen, apps).await?;
     told_truly(outpost, &seen, apps).await?;
@@ -93,6 +102,16 @@ pub async fn look(outpost: &Outpost, apps: &[App]) -> Result<Vec<Seen>> {
         ensure!(!log.contains(word), "the log speaks of {word:?}: {}", outpost.log().display());
     }
     Ok(seen)
+}
+
+/// Something of what the agent had stored was damaged, and is kept aside.
+fn is_lost(outpost: &Outpost) -> Result<bool> {
+    for entry in std::fs::read_dir(outpost.state_dir())? {
+        if entry?.file_name().to_string_lossy().contains(".corrupt-") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Exactly the desired containers, each once, each of the right revision.
